@@ -1,0 +1,119 @@
+"""Every error that lmlib raises on purpose, and the guards that stand where data enters.
+
+JAX answers an index out of range in silence (a clamped row, a row of NaN, a dropped update, by the operation), so ids are checked on the
+host, before tracing. A message names the file, line or argument at fault and then the remedy.
+"""
+
+import errno
+from contextlib import contextmanager
+from difflib import get_close_matches
+
+import numpy as np
+
+
+class LmlibError(Exception):
+    """Base of all errors that lmlib raises on purpose."""
+
+
+class EmptyCorpusError(LmlibError):
+    """There is no text, or nothing is left of it after cleaning."""
+
+
+class EncodingError(LmlibError):
+    """Bytes that are not valid UTF-8, or text that cannot be written as UTF-8; names file and byte offset."""
+
+
+class UnknownNameError(LmlibError):
+    """A name that is not in a register (corpus, split, program, benchmark …); suggests the nearest one."""
+
+
+class UnavailableError(LmlibError):
+    """A corpus that is neither at hand nor to be downloaded; names URL, sha256 and where to put the file."""
+
+
+class IntegrityError(LmlibError):
+    """Bytes that do not have the digest they should have: a damaged download, checkpoint or results file."""
+
+
+class FormatError(LmlibError):
+    """A file that does not follow its format; names file and line."""
+
+
+class ConfigError(LmlibError):
+    """A config with an unknown field or a value of the wrong type or range."""
+
+
+class VocabularyError(LmlibError):
+    """A token id or a word outside the vocabulary."""
+
+
+class ShapeError(LmlibError):
+    """An array whose shape or dtype is not the one that is needed."""
+
+
+class StorageError(LmlibError):
+    """A disk that is full, or a place that cannot be written."""
+
+
+class LockedError(LmlibError):
+    """Another live process is writing to the same folder."""
+
+
+class MismatchError(LmlibError):
+    """A checkpoint that belongs to another model, config, tokenizer or corpus; lists what differs."""
+
+
+class NonFiniteError(LmlibError):
+    """Training met too many non-finite steps in a row to go on."""
+
+
+def nearest(name, names):
+    """'; did you mean "x"?' for the closest of `names`, or an empty string."""
+    close = get_close_matches(str(name), [str(n) for n in names], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def check_ids(ids, vocab_size, name="ids"):
+    """Return `ids` as an integer array, or raise if any lies outside 0 … vocab_size - 1.
+
+    Raises:
+      ShapeError: the ids are not integers.
+      VocabularyError: an id is out of range; names its position and value.
+    """
+    ids = np.asarray(ids)
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ShapeError(f"{name} must be integers, got {ids.dtype}: encode the text with a tokenizer first")
+    if ids.size and not (0 <= ids.min() and ids.max() < vocab_size):
+        at = tuple(int(i) for i in np.argwhere((ids < 0) | (ids >= vocab_size))[0])
+        raise VocabularyError(
+            f"{name}[{', '.join(map(str, at))}] = {int(ids[at])} is outside the vocabulary 0 … {vocab_size - 1}: "
+            "was the text encoded with this model's tokenizer?"
+        )
+    return ids
+
+
+def check_shape(array, shape, name="array"):
+    """Return `array`, or raise ShapeError unless its shape matches `shape`, where None stands for any size."""
+    got = np.shape(array)
+    if len(got) != len(shape) or any(want is not None and want != have for want, have in zip(shape, got, strict=True)):
+        wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ("," if len(shape) == 1 else "") + ")"
+        raise ShapeError(f"{name} has shape {got}, but {wanted} is needed")
+    return array
+
+
+@contextmanager
+def storage_errors(path):
+    """Turn the operating system's complaints about a disk (full, read-only, forbidden) into one StorageError naming `path`."""
+    try:
+        yield
+    except OSError as error:
+        remedies = {
+            errno.ENOSPC: "the disk is full: free some space or choose another folder",
+            errno.EDQUOT: "the disk quota is used up: free some space or choose another folder",
+            errno.EROFS: "the disk is read-only: choose another folder",
+            errno.EACCES: "permission denied: choose a folder that you may write",
+            errno.EPERM: "permission denied: choose a folder that you may write",
+        }
+        if error.errno not in remedies:
+            raise
+        raise StorageError(f"cannot write {path}: {remedies[error.errno]}") from error

@@ -1,0 +1,25 @@
+"""Strict flags for every test: reproducible mode, ranks that must agree, warnings as errors; real data and soak tests behind markers."""
+
+import os
+
+os.environ.setdefault("LMLIB_REPRODUCIBLE", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import lmlib  # noqa: F401, I001  prepares the process, so it stands before jax
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--soak", action="store_true", help="run the long tests too")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if "data" in item.keywords and not os.environ.get("LMLIB_DATA"):
+            item.add_marker(pytest.mark.skip(reason="LMLIB_DATA names no folder of corpora"))
+        if "soak" in item.keywords and not config.getoption("--soak"):
+            item.add_marker(pytest.mark.skip(reason="long: run by `make soak`"))
