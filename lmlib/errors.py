@@ -83,7 +83,7 @@ def check_ids(ids, vocab_size, name="ids"):
     ids = np.asarray(ids)
     if not np.issubdtype(ids.dtype, np.integer):
         raise ShapeError(f"{name} must be integers, got {ids.dtype}: encode the text with a tokenizer first")
-    if ids.size and not (0 <= ids.min() and ids.max() < vocab_size):
+    if ids.size and (ids.min() < 0 or ids.max() >= vocab_size):
         at = tuple(int(i) for i in np.argwhere((ids < 0) | (ids >= vocab_size))[0])
         raise VocabularyError(
             f"{name}[{', '.join(map(str, at))}] = {int(ids[at])} is outside the vocabulary 0 … {vocab_size - 1}: "
