@@ -1,0 +1,55 @@
+# Everything starts here: `make help`. The first target that needs it makes .venv (lmlib/bootstrap.py); later it is there at once.
+
+PYTHON ?= python3
+UV ?= uv
+PROFILE ?= quick
+NOTEBOOKS ?=
+BENCH ?=
+RUN = .venv/bin/python
+
+# What is tested, recorded or timed must not depend on the number of cores.
+test soak reproduce bench: export LMLIB_REPRODUCIBLE = 1
+
+.PHONY: help setup reproduce test soak lab bench peers lock lint clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  make reproduce PROFILE=quick|real|paper NOTEBOOKS="02 03" RECORD=1   (RECORD=1 replaces what is committed)'
+	@echo '  make bench BENCH=word2vec              make setup PYTHON=python3.12'
+
+setup:  ## make .venv from requirements.lock (once)
+	@$(PYTHON) -I lmlib/bootstrap.py
+
+reproduce: setup  ## run the notebooks and compare their tables with results/
+	@$(RUN) -m lmlib.record.reproduce --profile $(PROFILE) $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS)) $(if $(filter 1,$(RECORD)),--record)
+
+test: setup  ## run the tests (real corpora too, if LMLIB_DATA names their folder)
+	@$(RUN) -m pytest -q
+
+soak: setup  ## run the long tests
+	@$(RUN) -m pytest -q --soak -m soak
+
+lab: setup  ## open JupyterLab on notebooks/
+	@$(RUN) -m jupyterlab notebooks
+
+bench: setup peers  ## time lmlib and its peers in turn, into results/benchmarks/
+	@$(RUN) -m tests.benchmarks $(BENCH)
+
+peers:  ## make .venv-peers, what the benchmarks compare with
+	@$(PYTHON) -I lmlib/bootstrap.py --venv .venv-peers --lock tests/benchmarks/peers.lock --bare
+
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+lock:  ## resolve both locks after a change of ranges (needs uv; remove a lock first to move to the newest versions)
+	echo 'jax==0.10.2' | $(COMPILE) --extra dev --constraint /dev/stdin pyproject.toml -o requirements.lock
+	$(COMPILE) tests/benchmarks/peers.in -o tests/benchmarks/peers.lock
+
+lint: setup  ## ruff over code and notebooks
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+
+clean:  ## remove environments and caches; runs/ and results/ stay
+	rm -rf .venv .venv-peers .venv.lock .venv-peers.lock build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
