@@ -1,0 +1,119 @@
+"""The benchmarks' harness: sides in turn, ratios the right way round, the form of the file. Nothing here asserts a time."""
+
+import hashlib
+import json
+import os
+import sys
+from itertools import pairwise
+
+import pytest
+
+from lmlib.errors import LmlibError, UnknownNameError
+from tests.benchmarks import __main__ as command
+from tests.benchmarks import harness
+
+FAKE = """
+import json, os, sys, time
+from tests.benchmarks.worker import serve
+name, path = sys.argv[1:]
+
+def run(seed, seconds):
+    start = time.time()
+    print("noise on stdout")
+    time.sleep(0.005)
+    with open(path, "a") as file:
+        file.write(json.dumps([name, seed, start, time.time()]) + "\\n")
+    return {"seconds": seconds}
+
+def facts():
+    return {"pid": os.getpid(), "cores": len(os.sched_getaffinity(0)), "variable": os.environ.get("SOME_VARIABLE")}
+
+serve(run=run, facts=facts, fail=lambda: 1 / 0, leave=lambda: os._exit(3))
+"""
+
+
+@pytest.fixture
+def sides(tmp_path):
+    log = tmp_path / "log.jsonl"
+    script = tmp_path / "fake.py"
+    script.write_text(f"import sys; sys.path.insert(0, {str(harness.ROOT)!r})\n{FAKE}")
+    with (
+        harness.Worker("ours", [sys.executable, script, "ours", log], {"SOME_VARIABLE": "1"}) as ours,
+        harness.Worker("peer", [sys.executable, script, "peer", log]) as peer,
+    ):
+        yield ours, peer, log
+
+
+def test_sides_run_in_turn_each_in_its_own_process(sides):
+    ours, peer, log = sides
+    results = harness.alternate(ours, peer, lambda worker, seed: {"seed": seed, "seconds": 10.0 * seed + (worker is peer)}, pairs=3)
+    assert results == ([{"seconds": 10.0 * s} for s in range(4)], [{"seconds": 10.0 * s + 1} for s in range(4)])
+    runs = [json.loads(line) for line in log.read_text().strip().split("\n")]
+    assert [(name, seed) for name, seed, _, _ in runs] == [(name, seed) for seed in range(4) for name in ("ours", "peer")]
+    assert all(end <= start for (*_, end), (_, _, start, _) in pairwise(runs))  # one works, the other waits
+    facts = [worker.call("facts") for worker in (ours, peer)]
+    assert facts[0]["pid"] != facts[1]["pid"]
+    assert [f["variable"] for f in facts] == ["1", None]
+
+
+@pytest.mark.skipif(not harness.pinned(), reason="no taskset here")
+def test_both_sides_are_bound_to_two_cores(sides):
+    assert {worker.call("facts")["cores"] for worker in sides[:2]} == {min(harness.CORES, len(os.sched_getaffinity(0)))}
+
+
+def test_a_worker_that_fails_or_dies_is_one_error(sides):
+    ours, peer, _ = sides
+    with pytest.raises(LmlibError, match=r"(?s)'ours' failed during 'fail'.*ZeroDivisionError"):
+        ours.call("fail")
+    assert ours.call("facts")  # still there
+    with pytest.raises(LmlibError, match=r"'peer' died during 'leave' with exit status 3"):
+        peer.call("leave")
+    with pytest.raises(LmlibError, match=r"'peer' died during 'facts'"):
+        peer.call("facts")
+
+
+@pytest.mark.parametrize(("better", "ratio"), [("high", 4.0), ("low", 0.25)])
+def test_a_ratio_over_one_means_ours_is_better(better, ratio):
+    row = harness.row("c", "u", [8.0, 7.0, 30.0], [2.0, 1.0, 3.0], peer_name="p", peer_version="1", quality={}, better=better)
+    assert row["ours"] == {"median": 8.0, "min": 7.0, "max": 30.0}
+    assert row["peer"] == {"name": "p", "version": "1", "median": 2.0, "min": 1.0, "max": 3.0}
+    assert row["ratio"] == ratio
+
+
+def test_over_seeds():
+    assert harness.over_seeds([1.0, 2.0, 3.0]) == {"mean": 2.0, "sd": 1.0, "n": 3, "values": [1.0, 2.0, 3.0]}
+    assert harness.over_seeds([1.0])["sd"] is None
+
+
+def test_the_file_has_the_agreed_form(tmp_path):
+    quality = {side: {"score": harness.over_seeds([0.5, 0.25])} for side in ("ours", "peer")}
+    row = harness.row("case", "words/s", [3.0], [1.0], peer_name="p", peer_version="1.2", quality=quality, corpus={"tokens": 7})
+    result = {"benchmark": "b", "machine": {"device": "cpu"}, "versions": {"ours": {}, "peer": {}}, "rows": [row]}
+    path = harness.write(result, tmp_path)
+    assert path == tmp_path / "cpu" / "b.json"
+    read = json.loads(path.read_text())
+    assert list(read) == ["benchmark", "machine", "versions", "rows"]
+    assert set(read["rows"][0]) == {"case", "unit", "ours", "peer", "ratio", "quality", "corpus"}
+    assert set(read["rows"][0]["ours"]) == {"median", "min", "max"}
+    assert set(read["rows"][0]["peer"]) == {"name", "version", "median", "min", "max"}
+    assert set(read["rows"][0]["quality"]) == {"ours", "peer"}
+    assert harness.rounded({"x": [0.123456789, 3]}) == {"x": [0.12346, 3]}
+    assert "3.00 times p 1.2" in harness.table(result)
+    assert "0.3750 ± 0.1768 (n = 2)" in harness.table(result)
+
+
+def test_an_unknown_benchmark_lists_the_names(capsys):
+    with pytest.raises(UnknownNameError, match=r"'wordvec'; did you mean 'word2vec'\?; there are: word2vec"):
+        command.find("wordvec")
+    assert command.main([]) == 1
+    assert "there are: word2vec" in capsys.readouterr().err
+
+
+def test_the_corpus_of_the_bar_is_cut_as_it_says(tmp_path):
+    from lmlib.text.corpora import memory_corpus
+    from tests.benchmarks.word2vec import prepare
+
+    facts = prepare(memory_corpus(["Über-Café, <unk> 3.5 km\n(two  lines)", " -- ", "A"]), tmp_path / "t")
+    assert (tmp_path / "t").read_bytes() == b"ber caf 3 5 km two lines\na\n"
+    assert (facts["documents"], facts["tokens"]) == (2, 8)
+    assert facts["sha256"] == hashlib.sha256(b"ber caf 3 5 km two lines\na\n").hexdigest()
