@@ -83,7 +83,7 @@ def test_lock_holds_exactly_what_is_needed():
 
 def test_environment_has_the_ranges_of_the_project():
     lines = [line.partition(" ") for line in yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]]
-    conda = {CONDA_NAMES.get(name, name): SpecifierSet(ranges) for name, _, ranges in lines}
+    conda = {canonicalize_name(CONDA_NAMES.get(name, name)): SpecifierSet(ranges) for name, _, ranges in lines}
     assert {name: ranges for name, ranges in conda.items() if name not in CONDA_ONLY} == {n: r.specifier for n, r in DIRECT.items()}
     assert conda["jaxlib"] == DIRECT["jax"].specifier
     oldest, newest = bootstrap.OLDEST, bootstrap.NEWEST
