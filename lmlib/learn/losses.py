@@ -1,0 +1,41 @@
+"""What training minimises, as `make_train_step` takes it: loss(params, carry, batch, key) -> (value, (carry, metrics)).
+
+Shapes: B batch, L time, V vocabulary.
+"""
+
+import jax.numpy as jnp
+
+from lmlib.arrays import length_mask
+from lmlib.models.base import Definition, merge, shift_right, token_logp
+
+
+def next_token_loss(definition: Definition):
+    """Cross-entropy of the next token (nats a token), for every `LanguageModel`.
+
+    The function returned takes batches of either kind:
+
+      {"tokens": (B, L), "targets": (B, L)}: windows and streams of a corpus; the logits after tokens[:, t] predict targets[:, t].
+        With truncated backpropagation through time the state is carried from batch to batch: `init_train_state(…, carry=init_state(B))`.
+      {"tokens": (B, L), "lengths": (B,)}: whole sequences, padded, without BOS; row b is predicted after BOS up to lengths[b].
+        What stands beyond must be ids, too (0, say), but has no influence.
+
+    The loss is the sum over real tokens by their number, so that a long sequence weighs more than a short one, as in perplexity. It is
+    NaN, and so the step is skipped and counted, if an id lies outside the vocabulary: JAX itself would take another row in silence.
+    """
+
+    def loss(params, carry, batch, key):
+        model = merge(definition, params)
+        if "targets" in batch:
+            inputs_BL, targets_BL, lengths_B = batch["tokens"], batch["targets"], None
+            real_BL = jnp.ones(targets_BL.shape, bool)
+        else:
+            inputs_BL, targets_BL, lengths_B = shift_right(batch["tokens"], model.bos), batch["tokens"], batch["lengths"]
+            real_BL = length_mask(lengths_B, targets_BL.shape[1])
+        logits_BLV, state = model.forward(inputs_BL, carry, lengths_B, key=key)
+        count = real_BL.sum()
+        value = -jnp.sum(token_logp(logits_BLV, targets_BL), where=real_BL) / jnp.maximum(count, 1)
+        ids_2BL = jnp.stack([inputs_BL, targets_BL])
+        known = jnp.all((ids_2BL >= 0) & (ids_2BL < model.vocab_size))
+        return jnp.where(known, value, jnp.nan), (None if carry is None else state, {"tokens": count})
+
+    return loss
