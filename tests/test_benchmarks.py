@@ -12,6 +12,25 @@ from lmlib.errors import LmlibError, UnknownNameError
 from tests.benchmarks import __main__ as command
 from tests.benchmarks import harness
 
+FAKE_WORD2VEC = """
+import sys
+import numpy as np
+from lmlib.models.vectors import WordVectors
+from tests.benchmarks.worker import serve
+name, seconds, lost = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+
+def run(corpus, seed, output, epochs, vector_size, min_count, window, negative, sample, rate):
+    words = ["hot", "cold", "warm", "cool"]
+    if name == "peer":
+        words.reverse()  # another order, and still the same score
+    angle = {"hot": 0.0, "warm": 0.1, "cool": 0.3, "cold": 0.6 if seed == 1 else 0.2}
+    vectors = np.array([[np.cos(angle[word]), np.sin(angle[word])] for word in words], np.float32)
+    WordVectors(words, vectors).save(output, "word2vec-binary")
+    return {"seconds": seconds * seed, "vocabulary_seconds": 0.5, "vocabulary": 4, "words": 40 - lost}
+
+serve(run=run, describe=lambda: {"name": name, "versions": {"gensim": "0"}, "machine": {"device": "cpu", "versions": {"jax": "0"}}})
+"""
+
 FAKE = """
 import json, os, sys, time
 from tests.benchmarks.worker import serve
@@ -74,7 +93,9 @@ def test_a_worker_that_fails_or_dies_is_one_error(sides):
 
 @pytest.mark.parametrize(("better", "ratio"), [("high", 4.0), ("low", 0.25)])
 def test_a_ratio_over_one_means_ours_is_better(better, ratio):
-    row = harness.row("c", "u", [8.0, 7.0, 30.0], [2.0, 1.0, 3.0], peer_name="p", peer_version="1", quality={}, better=better)
+    row = harness.row(
+        "c", "u", [8.0, 7.0, 30.0], [2.0, 1.0, 3.0], peer_name="p", peer_version="1", quality={"ours": {}, "peer": {}}, better=better
+    )
     assert row["ours"] == {"median": 8.0, "min": 7.0, "max": 30.0}
     assert row["peer"] == {"name": "p", "version": "1", "median": 2.0, "min": 1.0, "max": 3.0}
     assert row["ratio"] == ratio
@@ -85,6 +106,12 @@ def test_over_seeds():
     assert harness.over_seeds([1.0])["sd"] is None
 
 
+def test_quality_is_reached_within_one_deviation_of_the_peer():
+    peer = {"a": harness.over_seeds([0.4, 0.5, 0.6]), "b": harness.over_seeds([0.4, 0.5, 0.6]), "c": harness.over_seeds([0.5])}
+    ours = {"a": harness.over_seeds([0.41]), "b": harness.over_seeds([0.39]), "c": harness.over_seeds([0.5])}
+    assert harness.not_worse({"ours": ours, "peer": peer}) == {"a": True, "b": False, "c": True}
+
+
 def test_the_file_has_the_agreed_form(tmp_path):
     quality = {side: {"score": harness.over_seeds([0.5, 0.25])} for side in ("ours", "peer")}
     row = harness.row("case", "words/s", [3.0], [1.0], peer_name="p", peer_version="1.2", quality=quality, corpus={"tokens": 7})
@@ -93,7 +120,7 @@ def test_the_file_has_the_agreed_form(tmp_path):
     assert path == tmp_path / "cpu" / "b.json"
     read = json.loads(path.read_text())
     assert list(read) == ["benchmark", "machine", "versions", "rows"]
-    assert set(read["rows"][0]) == {"case", "unit", "ours", "peer", "ratio", "quality", "corpus"}
+    assert set(read["rows"][0]) == {"case", "unit", "ours", "peer", "ratio", "quality", "quality_not_worse", "corpus"}
     assert set(read["rows"][0]["ours"]) == {"median", "min", "max"}
     assert set(read["rows"][0]["peer"]) == {"name", "version", "median", "min", "max"}
     assert set(read["rows"][0]["quality"]) == {"ours", "peer"}
@@ -117,3 +144,40 @@ def test_the_corpus_of_the_bar_is_cut_as_it_says(tmp_path):
     assert (tmp_path / "t").read_bytes() == b"ber caf 3 5 km two lines\na\n"
     assert (facts["documents"], facts["tokens"]) == (2, 8)
     assert facts["sha256"] == hashlib.sha256(b"ber caf 3 5 km two lines\na\n").hexdigest()
+
+
+@pytest.fixture
+def small_word2vec(tmp_path, monkeypatch):
+    """The word2vec benchmark with four words, three pairs to score and fake sides; call it with what the peer loses of the corpus."""
+    from lmlib.text.corpora import memory_corpus
+    from tests.benchmarks import word2vec
+
+    script = tmp_path / "fake.py"
+    script.write_text(f"import sys; sys.path.insert(0, {str(harness.ROOT)!r})\n{FAKE_WORD2VEC}")
+    (tmp_path / "tuning.json").write_text('{"chosen": {"ours": {"rate": 1}, "peer": {"rate": 2}}}')
+    monkeypatch.setattr(word2vec, "TUNING", tmp_path / "tuning.json")
+    monkeypatch.setattr(word2vec, "open_corpus", lambda name: memory_corpus(["hot cold warm cool"] * 10))
+    monkeypatch.setattr(word2vec, "similarity_set", lambda name: [("hot", "warm", 9), ("hot", "cool", 5), ("hot", "cold", 1)])
+    monkeypatch.setattr(word2vec, "analogy_questions", lambda: {"c": [("hot", "warm", "cold", "cool"), ("hot", "x", "cold", "cool")]})
+
+    def run(lost):
+        fakes = [harness.Worker(n, [sys.executable, script, n, s, x]) for n, s, x in (("ours", 1, 0), ("peer", 4, lost))]
+        monkeypatch.setattr(word2vec, "workers", lambda: fakes)
+        return word2vec.run(pairs=3)
+
+    return run
+
+
+def test_word2vec_counts_the_same_words_for_both_sides_and_scores_saved_vectors(small_word2vec):
+    (row,) = small_word2vec(0)["rows"]
+    assert row["ours"] == {"median": 40 * 3 / 2, "min": 40 * 3 / 3, "max": 40 * 3 / 1}
+    assert (row["peer"]["median"], row["ratio"]) == (40 * 3 / 8, 4.0)
+    assert row["quality"]["ours"] == row["quality"]["peer"]
+    assert row["quality"]["ours"]["ws353"]["values"] == pytest.approx([1.0, 0.5, 0.5])
+    assert row["quality"]["ours"]["analogies"]["values"] == [1.0, 1.0, 1.0]
+    assert (row["corpus"]["tokens"], row["corpus"]["words_in_vocabulary"]) == (40, 40)
+
+
+def test_word2vec_refuses_sides_that_saw_different_words(small_word2vec):
+    with pytest.raises(LmlibError, match=r"did not train on the same words.*\(39, 4\), \(40, 4\)"):
+        small_word2vec(1)

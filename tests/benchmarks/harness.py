@@ -107,6 +107,12 @@ def over_seeds(values):
     return {"mean": statistics.fmean(values), "sd": sd, "n": len(values), "values": list(values)}
 
 
+def not_worse(quality):
+    """{score: whether our mean reaches the peer's mean minus the peer's standard deviation}; higher scores are better."""
+    ours, peer = quality["ours"], quality["peer"]
+    return {name: ours[name]["mean"] >= peer[name]["mean"] - (peer[name]["sd"] or 0.0) for name in peer}
+
+
 def row(case, unit, ours, peer, *, peer_name, peer_version, quality, better="high", **more):
     """One row of a benchmark's result.
 
@@ -123,7 +129,8 @@ def row(case, unit, ours, peer, *, peer_name, peer_version, quality, better="hig
         raise LmlibError(f"better must be 'high' or 'low', got {better!r}")
     sides = {"ours": spread(ours), "peer": {"name": peer_name, "version": peer_version} | spread(peer)}
     ratio = sides["ours"]["median"] / sides["peer"]["median"]
-    return {"case": case, "unit": unit} | sides | {"ratio": ratio if better == "high" else 1 / ratio, "quality": quality} | more
+    sides["ratio"] = ratio if better == "high" else 1 / ratio
+    return {"case": case, "unit": unit} | sides | {"quality": quality, "quality_not_worse": not_worse(quality)} | more
 
 
 def write(result, folder=ROOT / "results" / "benchmarks"):
@@ -157,4 +164,5 @@ def table(result):
             for score, q in r["quality"][side].items():
                 sd = "" if q["sd"] is None else f" ± {q['sd']:.4f}"
                 lines.append(f"        {score} {q['mean']:.4f}{sd} (n = {q['n']})")
+        lines += [f"  quality not reached: {score}" for score, reached in r["quality_not_worse"].items() if not reached]
     return "\n".join(lines)

@@ -5,7 +5,6 @@ from functools import cache
 
 from lmlib import runtime
 from lmlib.models.vectors import WordVectors
-from lmlib.text.batches import CorpusChunks
 from lmlib.text.store import write_tokens
 from lmlib.text.tokenizers import WordTokenizer
 from tests.benchmarks.worker import serve
