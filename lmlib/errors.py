@@ -28,7 +28,7 @@ class UnknownNameError(LmlibError):
 
 
 class UnavailableError(LmlibError):
-    """A corpus that is neither at hand nor to be downloaded; names URL, sha256 and where to put the file."""
+    """A corpus that is neither at hand nor to be downloaded (names URL, sha256 and where to put the file), or a checkpoint not there."""
 
 
 class IntegrityError(LmlibError):
@@ -64,7 +64,7 @@ class MismatchError(LmlibError):
 
 
 class NonFiniteError(LmlibError):
-    """Training met too many non-finite steps in a row to go on."""
+    """Training met too many non-finite steps in a row to go on, or numbers that must be finite are not."""
 
 
 def nearest(name, names):
@@ -103,7 +103,7 @@ def check_shape(array, shape, name="array"):
 
 @contextmanager
 def storage_errors(path):
-    """Turn the operating system's complaints about a disk (full, read-only, forbidden) into one StorageError naming `path`."""
+    """Turn the operating system's complaints about a disk (full, read-only, forbidden, in the way) into one StorageError naming `path`."""
     try:
         yield
     except OSError as error:
@@ -113,6 +113,9 @@ def storage_errors(path):
             errno.EROFS: "the disk is read-only: choose another folder",
             errno.EACCES: "permission denied: choose a folder that you may write",
             errno.EPERM: "permission denied: choose a folder that you may write",
+            errno.ENOTDIR: "a file stands where a folder is needed: choose another place",
+            errno.EEXIST: "a file stands where a folder is needed: choose another place",
+            errno.EISDIR: "a folder stands where a file is needed: choose another place",
         }
         if error.errno not in remedies:
             raise
