@@ -9,6 +9,7 @@ RG-65, over three seeds; the best of the grid is chosen. Vectors are kept in run
 import json
 import sys
 
+from lmlib.measure.embeddings import similarity, similarity_set
 from lmlib.models.vectors import WordVectors
 from lmlib.text.corpora import open_corpus
 from tests.benchmarks import harness, word2vec
@@ -17,7 +18,7 @@ SEEDS = (1, 2, 3)
 SETS = ("simlex999", "rg65")
 GRIDS = {
     "peer": [{"alpha": alpha} for alpha in (0.025, 0.05, 0.075, 0.1, 0.15, 0.2)],
-    "ours": [{"rate": rate, "cap": cap} for cap in (64, 128, 256) for rate in (0.025, 0.035, 0.05, 0.075)],
+    "ours": [{"learning_rate": rate, "cap": cap} for cap in (4.0, 8.0, 16.0) for rate in (0.05, 0.075, 0.1, 0.15)],
 }
 
 
@@ -35,6 +36,7 @@ def search(side, worker, text, folder):
                 part.replace(output)
             scores.append(word2vec.similarities(WordVectors.load(output), SETS))
         row = {"parameters": point} | {name: harness.over_seeds([s[name] for s in scores]) for name in SETS}
+        row["covered"] = {name: similarity(WordVectors.load(output), similarity_set(name)).covered for name in SETS}
         rows.append(row | {"score": sum(row[name]["mean"] for name in SETS) / len(SETS)})
         print(side, point, {name: round(row[name]["mean"], 4) for name in SETS}, round(rows[-1]["score"], 4), flush=True)
     return sorted(rows, key=lambda row: -row["score"])
