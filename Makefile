@@ -22,7 +22,7 @@ setup:  ## make .venv from requirements.lock (once)
 	@$(PYTHON) -I lmlib/bootstrap.py
 
 reproduce: setup  ## run the notebooks and compare their tables with results/
-	@$(RUN) -m lmlib.record.reproduce --profile $(PROFILE) $(if $(NOTEBOOKS),--notebooks $(NOTEBOOKS)) $(if $(filter 1,$(RECORD)),--record)
+	@$(RUN) -m lmlib.record.reproduce --profile $(PROFILE) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)") $(if $(filter 1,$(RECORD)),--record)
 
 test: setup  ## run the tests (real corpora too, if LMLIB_DATA names their folder)
 	@$(RUN) -m pytest -q

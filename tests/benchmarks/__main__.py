@@ -13,7 +13,10 @@ NAMES = ("word2vec",)  # modules of this folder with a function run(pairs) -> re
 def find(name):
     """The module of a benchmark; UnknownNameError lists the names."""
     if name not in NAMES:
-        raise UnknownNameError(f"no benchmark is called {name!r}{nearest(name, NAMES)}; there are: {', '.join(NAMES)}")
+        problem = (
+            f"no benchmark is called {name!r}{nearest(name, NAMES)}" if name else "name a benchmark, as in `make bench BENCH=word2vec`"
+        )
+        raise UnknownNameError(f"{problem}; there are: {', '.join(NAMES)}")
     return importlib.import_module(f"tests.benchmarks.{name}")
 
 
