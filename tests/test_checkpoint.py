@@ -438,40 +438,39 @@ def kill_during_saves(folder, kills, seed):
         run = start(folder, 10**6, every=2)
         lines = [run.stdout.readline() for _ in range(2)]
         assert int(lines[0].split()[1]) >= reported, "a finished step was lost"
-        assert not [name for name in names(folder) if name.startswith("damaged")]
         time.sleep(rng.uniform(0, 0.1))
         run.kill()
         output, errors = run.communicate()
         assert errors == ""
         reported = max(int(step) for step in re.findall(r"saved (\d+)\n", "".join(lines) + output))
-    assert assert_right(folder) >= reported
+    step = assert_right(folder)
+    assert step >= reported
     with Checkpoints(folder):
         pass
     assert [name for name in names(folder) if not name.isdecimal()] in ([], ["lock"])  # no litter, once a writer has been there
+    return step
 
 
-def test_killed_during_saves(tmp_path):
-    kill_during_saves(tmp_path, kills=2, seed=0)
+def test_killed_then_asked_to_stop_then_finished(tmp_path):
+    """SIGKILL in the middle of saves, SIGTERM in the middle of training, and at the end the state of an uninterrupted run."""
+    killed = kill_during_saves(tmp_path, kills=1, seed=0)
+    run = start(tmp_path, killed + 60, every=10**6, pause=0.05)
+    assert run.stdout.readline() == f"from {killed}\n"
+    time.sleep(0.3)
+    run.terminate()
+    output, errors = run.communicate(timeout=60)
+    assert (run.returncode, errors) == (143, "")
+    stopped = int(re.fullmatch(r"saved (\d+)\n", output)[1])
+    assert killed < assert_right(tmp_path) == stopped < killed + 60
+    run = start(tmp_path, stopped + 10, every=10**6)
+    output, errors = run.communicate(timeout=60)
+    assert (run.returncode, output, errors) == (0, f"from {stopped}\nsaved {stopped + 10}\n", "")
+    assert assert_right(tmp_path) == stopped + 10
 
 
 @pytest.mark.soak
 def test_killed_a_hundred_times_during_saves(tmp_path):
     kill_during_saves(tmp_path, kills=100, seed=1)
-
-
-def test_sigterm_saves_exits_with_143_and_the_resumed_run_is_the_uninterrupted_one(tmp_path):
-    run = start(tmp_path, 60, every=1000, pause=0.05)
-    assert run.stdout.readline() == "from 0\n"
-    time.sleep(0.3)
-    run.terminate()
-    output, errors = run.communicate(timeout=20)
-    assert (run.returncode, errors) == (143, "")
-    stopped = int(re.fullmatch(r"saved (\d+)\n", output)[1])
-    assert assert_right(tmp_path) == stopped < 60
-    run = start(tmp_path, 60, every=1000)
-    output, errors = run.communicate(timeout=60)
-    assert (run.returncode, output, errors) == (0, f"from {stopped}\nsaved 60\n", "")
-    assert assert_right(tmp_path) == 60
 
 
 if __name__ == "__main__":
