@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,7 @@ def naive_step(config, tables, params, drawn, i, rate):
     steps, pairs = -(-int(drawn["count"]) // (config.block * config.blocks)), 0
     for n in range(config.blocks):
         number = n * steps + i
+        repeats = Counter(ids[number * config.block : (number + 1) * config.block + 2 * config.window].tolist())
         for at in range(number * config.block, (number + 1) * config.block):
             at += config.window  # padding
             context = [ids[at + d] for d in range(-left[at], right[at] + 1) if d != 0]
@@ -49,8 +51,8 @@ def naive_step(config, tables, params, drawn, i, rate):
                     c = ids[at]
                     v, u = old["centre"][c], old["context"][o]
                     error = weight * (label - 1 / (1 + np.exp(-u @ v)))
-                    new["centre"][c] += rate * share["centre"][c] * error * u
-                    new["context"][o] += rate * share["context"][o] * error * v
+                    new["centre"][c] += rate * share["centre"][c] / repeats[c] * error * u
+                    new["context"][o] += rate * share["context"][o] / (repeats[o] if label else 1) * error * v
             pairs += len(context)
     return new, pairs
 
@@ -86,12 +88,13 @@ def test_a_chunk_is_its_steps_one_after_the_other():
 
 
 def test_the_update_is_the_gradient_of_the_loss():
-    """With no cap, a step moves by the rate times the gradient, by autodiff, of the summed loss."""
-    config = dataclasses.replace(CONFIG, cap=1e9)
-    batch, counts = chunk()
-    tables, params = word2vec.sampling_tables(config, counts), random_params()
+    """With no cap and no word twice in a block, a step moves by the rate times the gradient, by autodiff, of the summed loss."""
+    config = dataclasses.replace(CONFIG, cap=1e9, subsample=0.0)
+    batch, counts = chunk(vocab=40)
+    batch["ids"] = (np.arange(200) % 40).astype(np.int32)
+    tables, params = word2vec.sampling_tables(config, counts), random_params(vocab=40)
     drawn = word2vec.draw(config, tables, batch, jax.random.key(4))
-    pairs = sum(word2vec.blocks_of(config, drawn, 0)[2].reshape(-1))
+    pairs = word2vec.blocks_of(config, drawn, 0)[2].sum()
     gradient = jax.grad(lambda p: word2vec.step_loss(config, p, drawn, 0) * pairs)(params)
     got = word2vec.step_update(config, tables, params, drawn, 0, 0.1)
     for name in params:

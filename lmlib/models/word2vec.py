@@ -17,6 +17,8 @@ things make that both fast and as good:
 * A frequent word still gets hundreds of pair updates in one step, each computed from the same stale row; their sum overshoots. Its
   learning rate is therefore lowered by min(1, `cap` / expected pair updates a step), a constant of the word. Scaling by the updates that
   a step really made looks safer and is worse: it shrinks a row's noise terms, which come in bundles, more than its positive ones.
+* A rare word may fill a passage (a list, a refrain) and overshoot in a single block, whatever its frequency in the corpus. Where a word
+  stands m times in a block's span, each of its updates is divided by m: it moves by their mean, not by their sum.
 
 Left out on purpose: several passes over one pair, as no common program makes them; own noise words for each pair (set `block` to 1).
 
@@ -34,6 +36,7 @@ import numpy as np
 from lmlib.arrays import all_finite
 from lmlib.errors import ConfigError, EmptyCorpusError
 from lmlib.programs import register
+from lmlib.text.batches import keep_probability
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class SkipGramConfig:
     block: int = 32  # B
     blocks: int = 32  # N
     shared_negatives: int = 32  # K
-    cap: float = 8.0  # pair updates a step that a row may take at the full learning rate
+    cap: float = 16.0  # pair updates a step that a row may take at the full learning rate
 
     def __post_init__(self):
         for name in ("dimension", "window", "negatives", "epochs", "block", "blocks", "shared_negatives", "learning_rate", "cap"):
@@ -83,14 +86,6 @@ def negative_sampling_loss(centre_D, context_D, noise_KD):
       A scalar, in nats.
     """
     return -jax.nn.log_sigmoid(context_D @ centre_D) - jax.nn.log_sigmoid(-(noise_KD @ centre_D)).sum()
-
-
-def keep_probability(counts_V, threshold):
-    """Probability that a token stays in the corpus: min(1, sqrt(t/f) + t/f), the C program's form of equation 5 (1 - sqrt(t/f) dropped)."""
-    if threshold == 0:
-        return np.ones(len(counts_V), np.float32)
-    ratio_V = threshold * counts_V.sum() / np.maximum(counts_V, 1)
-    return np.minimum(1.0, np.sqrt(ratio_V) + ratio_V).astype(np.float32)
 
 
 def noise_distribution(counts_V, power=0.75):
@@ -126,7 +121,7 @@ def sampling_tables(config, counts_V):
     share_V = {name: np.minimum(1, config.cap / (pairs * np.maximum(n_V, 1e-12))) for name, n_V in updates_V.items()}
     noise_keep_V, noise_other_V = alias_table(noise_V)
     return {
-        "keep": jnp.asarray(keep_V),
+        "keep": jnp.asarray(keep_V, jnp.float32),
         "noise_keep": jnp.asarray(noise_keep_V),
         "noise_other": jnp.asarray(noise_other_V),
         "share": {name: jnp.asarray(s_V, jnp.float32) for name, s_V in share_V.items()},
@@ -152,7 +147,7 @@ def draw(config, tables, batch, key):
 
     Returns:
       {"ids", "left", "right"} of C + padding tokens each, "noise" (blocks, K) and "count" (): the tokens that stayed, closed up, after
-      `window` tokens of padding; how many tokens to the left and right of each are its context (zero for padding).
+      `window` tokens of padding (-1); how many tokens to the left and right of each are its context (zero for padding).
     """
     size, width = batch["ids"].shape[0], config.window
     key_keep, key_radius, key_noise, key_alias = jax.random.split(key, 4)
@@ -161,7 +156,7 @@ def draw(config, tables, batch, key):
     stays = (jax.random.uniform(key_keep, (size,)) < tables["keep"][batch["ids"]]) & (at < batch["count"])
     place = jnp.where(stays, jnp.cumsum(stays) - 1, size)  # size: out of range, dropped below
     count = stays.sum()
-    ids = jnp.zeros(size, jnp.int32).at[place].set(batch["ids"], mode="drop")
+    ids = jnp.full(size, -1, jnp.int32).at[place].set(batch["ids"], mode="drop")
     document = jnp.zeros(size, jnp.int32).at[place].set(batch["document"], mode="drop")
 
     changes = document[1:] != document[:-1]
@@ -170,9 +165,10 @@ def draw(config, tables, batch, key):
     radius = jnp.where(at < count, jax.random.randint(key_radius, (size,), 1, width + 1), 0)
     left, right = jnp.minimum(radius, at - first), jnp.clip(last - at, 0, radius)
 
-    # One step more than the chunk holds, so that the last, ragged step reads padding.
-    tail = config.block * config.blocks + width
-    ids, left, right = (jnp.pad(x, (width, tail)) for x in (ids, left, right))
+    # One step more than the chunk holds, so that the last, ragged step reads padding: no word, in no window, so that it moves no row.
+    around = (width, config.block * config.blocks + width)
+    ids = jnp.pad(ids, around, constant_values=-1)
+    left, right = jnp.pad(left, around), jnp.pad(right, around)
 
     shape = (size // config.block + config.blocks + 1, config.shared_negatives)
     word = jax.random.randint(key_noise, shape, 0, tables["noise_keep"].shape[0])
@@ -189,8 +185,9 @@ def blocks_of(config, drawn, i):
     """The blocks of step i of a drawn chunk, spread over it: block n starts at token (n steps + i) B.
 
     Returns:
-      centre (N, B) ids; output (N, O) ids, the span's tokens and then the noise words; positive (N, O, B), 1 where an output is in a
-      centre's window; weight (N, O, B), the weight of each pair in the loss: 1 for a positive, positives x k / K for noise.
+      tokens (N, S), the ids of the spans, whose inner B are the centres; noise (N, K), the ids of the noise words; positive (N, O, B),
+      1 where an output (the span's tokens, then the noise words) is in a centre's window; weight (N, O, B), the weight of each pair in
+      the loss: 1 for a positive, positives x k / K for noise.
     """
     block, width, span = config.block, config.window, config.block + 2 * config.window
     n = jnp.arange(config.blocks) * steps_in(config, drawn) + i
@@ -204,35 +201,53 @@ def blocks_of(config, drawn, i):
     positive = candidate & (distance >= -left[:, None, :]) & (distance <= right[:, None, :])
     share = (left + right)[:, None, :] * (config.negatives / config.shared_negatives)
     weight = jnp.where((output < span)[None], positive, share)
-    return tokens[:, inner], jnp.concatenate([tokens, drawn["noise"][n]], axis=1), positive.astype(jnp.float32), weight
+    return tokens, drawn["noise"][n], positive.astype(jnp.float32), weight
 
 
 def step_update(config, tables, params, drawn, i, rate):
-    """One step of stochastic gradient descent over the blocks of step i: the gradient of the summed loss, times each row's rate."""
-    centre, output, positive, weight = blocks_of(config, drawn, i)
-    v_NBD, u_NOD = params["centre"][centre], params["context"][output]
+    """One step of gradient descent on the summed loss of the blocks of step i, each row with its own rate (see the top of the file).
+
+    Args:
+      config, tables: as for `draw`.
+      params: {"centre", "context"}, (V, D) each.
+      drawn: from `draw`.
+      i: number of the step within the chunk, below `steps_in`.
+      rate: the learning rate before it is lowered for frequent and repeated words.
+
+    Returns:
+      The new params.
+    """
+    tokens_NS, noise_NK, positive_NOB, weight_NOB = blocks_of(config, drawn, i)
+    inner = slice(config.window, config.window + config.block)
+    centre_NB, output_NO = tokens_NS[:, inner], jnp.concatenate([tokens_NS, noise_NK], axis=1)
+    v_NBD, u_NOD = params["centre"][centre_NB], params["context"][output_NO]
+    repeats_NS = (tokens_NS[:, :, None] == tokens_NS[:, None, :]).sum(axis=2)
+    repeats_NO = jnp.concatenate([repeats_NS, jnp.ones_like(noise_NK)], axis=1)
+    rate_NB = rate * tables["share"]["centre"][centre_NB] / repeats_NS[:, inner]
+    rate_NO = rate * tables["share"]["context"][output_NO] / repeats_NO
+
     # Outputs before centres: this order of the two small products is the fast one on a CPU, and so is keeping the compiler from folding
     # the transpose into the product (barriers).
     logits_NOB = jnp.einsum("nod,nbd->nob", u_NOD, v_NBD)
-    error_NOB = jax.lax.optimization_barrier(positive - weight * jax.nn.sigmoid(logits_NOB))
+    error_NOB = jax.lax.optimization_barrier(positive_NOB - weight_NOB * jax.nn.sigmoid(logits_NOB))
     error_NBO = jax.lax.optimization_barrier(jnp.swapaxes(error_NOB, 1, 2))
-    rate_centre = rate * tables["share"]["centre"][centre][:, :, None]
-    rate_context = rate * tables["share"]["context"][output][:, :, None]
-    dv_NBD = jnp.einsum("nbo,nod->nbd", error_NBO, u_NOD) * rate_centre
-    du_NOD = jnp.einsum("nob,nbd->nod", error_NOB, v_NBD) * rate_context
-    dim = v_NBD.shape[-1]
-    return {
-        "centre": params["centre"].at[centre.reshape(-1)].add(dv_NBD.reshape(-1, dim)),
-        "context": params["context"].at[output.reshape(-1)].add(du_NOD.reshape(-1, dim)),
-    }
+    dv_NBD = jnp.einsum("nbo,nod->nbd", error_NBO, u_NOD) * rate_NB[:, :, None]
+    du_NOD = jnp.einsum("nob,nbd->nod", error_NOB, v_NBD) * rate_NO[:, :, None]
+
+    def add(table, ids, rows):
+        return table.at[ids.reshape(-1)].add(rows.reshape(-1, table.shape[1]))
+
+    return {"centre": add(params["centre"], centre_NB, dv_NBD), "context": add(params["context"], output_NO, du_NOD)}
 
 
 def step_loss(config, params, drawn, i):
     """Mean loss of a positive pair with its share of noise, in nats, over the blocks of step i."""
-    centre, output, positive, weight = blocks_of(config, drawn, i)
-    logits_NOB = jnp.einsum("nod,nbd->nob", params["context"][output], params["centre"][centre])
-    loss = -jnp.sum(positive * jax.nn.log_sigmoid(logits_NOB) + (weight - positive) * jax.nn.log_sigmoid(-logits_NOB))
-    return loss / jnp.maximum(positive.sum(), 1)
+    tokens_NS, noise_NK, positive_NOB, weight_NOB = blocks_of(config, drawn, i)
+    v_NBD = params["centre"][tokens_NS[:, config.window : config.window + config.block]]
+    u_NOD = params["context"][jnp.concatenate([tokens_NS, noise_NK], axis=1)]
+    logits_NOB = jnp.einsum("nod,nbd->nob", u_NOD, v_NBD)
+    loss = positive_NOB * jax.nn.log_sigmoid(logits_NOB) + (weight_NOB - positive_NOB) * jax.nn.log_sigmoid(-logits_NOB)
+    return -loss.sum() / jnp.maximum(positive_NOB.sum(), 1)
 
 
 def learning_rate(config, progress):
