@@ -84,8 +84,7 @@ class Checkpoints:
                 raise LockedError(f"{self.folder} is being written by {writer}: wait for it, or choose another folder") from None
             try:
                 (self.folder / "writer").write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
-                for path in self.folder.glob("unfinished-*"):
-                    shutil.rmtree(path)
+                _remove_unfinished(self.folder)
             except BaseException:
                 lock.release()
                 raise
@@ -123,9 +122,10 @@ class Checkpoints:
         arrays = _named(state)
         _check_finite(arrays)
         text = json.dumps({"meta": _plain(meta), "arrays": _layout(arrays)}, sort_keys=True, indent=1)
-        unfinished = self.folder / f"unfinished-{step:08d}"
+        unfinished = self.folder / f"unfinished-{step:08d}-{time.time_ns()}"
         try:
             with _storage_errors(self.folder):
+                _remove_unfinished(self.folder)
                 _check_space(self.folder, sum(leaf.nbytes for leaf in arrays.values()))
                 unfinished.mkdir()
                 _write_arrays(unfinished / ARRAYS, arrays)
@@ -135,7 +135,7 @@ class Checkpoints:
                 unfinished.rename(self.folder / f"{step:08d}")
                 _sync(self.folder)
         except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            _remove_unfinished(self.folder)
             raise
         self._prune()
 
@@ -147,9 +147,8 @@ class Checkpoints:
     def _prune(self):
         """Remove all but the newest steps; first the name, so that a kill in between leaves no half of a step."""
         for step in sorted(_steps(self.folder))[: -self.keep]:
-            gone = self.folder / f"unfinished-{step:08d}-old"
-            (self.folder / f"{step:08d}").rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            (self.folder / f"{step:08d}").rename(self.folder / f"unfinished-{step:08d}-{time.time_ns()}")
+        _remove_unfinished(self.folder)
 
     def _check_open(self):
         if self._lock is None:
@@ -202,6 +201,13 @@ def _restore(folder, like, meta, put_aside):
 
 def _steps(folder):
     return [int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()] if folder.is_dir() else []
+
+
+def _remove_unfinished(folder):
+    """Remove what kills and failures left behind, as far as possible: after a failure, threads of orbax may write for another moment, and
+    what they leave is removed by the next save."""
+    for path in folder.glob("unfinished-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _named(state):
