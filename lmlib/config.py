@@ -10,13 +10,32 @@ from lmlib.errors import ConfigError, nearest
 
 
 def to_dict(config):
-    """A config as a dict of plain JSON values (nested configs become dicts, tuples become lists)."""
-    return json.loads(json.dumps(dataclasses.asdict(config), allow_nan=False))
+    """A config as a dict of plain JSON values (nested configs become dicts, tuples become lists).
+
+    Raises:
+      ConfigError: a value is not a finite number, or nothing that JSON knows.
+    """
+    try:
+        return json.loads(json.dumps(dataclasses.asdict(config), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{type(config).__name__} cannot be written as JSON: {error}") from error
 
 
 def digest(config):
     """SHA-256 of the canonical JSON of a config: the same for the same content, whatever the order of the fields."""
     return hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()
+
+
+def differences(there, here, name=""):
+    """Yield what differs between two trees of plain values, a line a leaf: "config.window: 5 there, 8 here"."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in sorted(there.keys() | here.keys()):
+            yield from differences(there.get(key), here.get(key), f"{name}.{key}".lstrip("."))
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        for i, (one, other) in enumerate(zip(there, here, strict=True)):
+            yield from differences(one, other, f"{name}[{i}]")
+    elif there != here or type(there) is not type(here):
+        yield f"{name}: {json.dumps(there)} there, {json.dumps(here)} here"
 
 
 def from_dict(cls, values):

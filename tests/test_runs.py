@@ -146,7 +146,7 @@ def test_a_killed_run_resumes(tmp_path):
         file.write(b'{"step": 40, "lo')
     with pytest.warns(UserWarning, match="torn"):
         assert [r["step"] for r in read_metrics(tmp_path)] == [10, 20, 30]
-    with pytest.raises(MismatchError, match=r"parameters: .*8.* there, .*9.* here"):
+    with pytest.raises(MismatchError, match=r"parameters\.config\.width: 8 there, 9 here"):
         start(tmp_path, parameters={"config": Config(width=9)}, existing="resume")
     with start(tmp_path, existing="resume") as run:
         run.rewind(20)  # the checkpoint it goes on from

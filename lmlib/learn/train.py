@@ -153,29 +153,35 @@ def fetch(history: list[dict]) -> dict[str, np.ndarray]:
 
 
 @contextmanager
-def stop_on_sigterm():
+def stop_on_sigterm(*others: int):
     """An event that is set by SIGTERM, by which a cluster announces that the process will be killed; main thread only.
 
-    The loop asks `stop.is_set()` after each call, saves and exits with status 143 (128 + SIGTERM). A second signal kills at once. The
-    handler that was there before is put back at the end.
+    The loop asks `stop.is_set()` after each call, saves and exits with `stop.status`, 128 + the number of the signal (143 for SIGTERM). A
+    second signal kills at once. The handlers that were there before are put back at the end.
 
         with stop_on_sigterm() as stop, Checkpoints(folder) as checkpoints:
             for state, metrics in fit(…):
                 if stop.is_set():
                     checkpoints.save(state, meta)
-                    sys.exit(143)
+                    sys.exit(stop.status)
+
+    Args:
+      others: more signals to be taken so, e.g. signal.SIGINT (Ctrl-C) in a program that a person started from a terminal.
     """
     stop = threading.Event()
+    stop.status = 0
 
     def on_signal(number, frame):
+        stop.status = 128 + number
         stop.set()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)
 
-    before = signal.signal(signal.SIGTERM, on_signal)
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, *others)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _uninterrupted(function, *args):

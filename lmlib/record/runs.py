@@ -28,12 +28,14 @@ from pathlib import Path
 import numpy as np
 
 from lmlib import runtime
+from lmlib.config import differences
 from lmlib.errors import ConfigError, FormatError, IntegrityError, LmlibError, LockedError, MismatchError, storage_errors
 from lmlib.record.files import append_line, csv_bytes, delete, digest_of, json_bytes, mend_lines, read_lines, write_bytes, write_json
 
 PROFILES = ("smoke", "quick", "real", "paper")  # from poor to rich
 FILES = ("metrics.jsonl", "tables", "figures", "run.json", "times.json")  # all that a run folder may hold of its own
 DPI = 100
+_RECORDED = {"parameters", "seeds", "corpora", "source", "earlier_sources", "machine", "tables", "claims", "outputs", "finished"}
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -107,20 +109,14 @@ class Run:
             if existing == "refuse":
                 raise MismatchError(f'{self.folder} holds a run already: choose another folder, or existing="resume" or "replace"')
             if existing == "resume":
-                self._check_same_run()
+                earlier = _same_run(self.folder, self._record)
+                sources = dict.fromkeys(earlier["earlier_sources"] + [earlier["source"]])
+                self._record["earlier_sources"] = [source for source in sources if source != self._record["source"]]
                 mend_lines(self.folder / "metrics.jsonl")
-            for name in FILES[existing == "resume" :]:  # a resumed run keeps its metrics; the rest it writes again
+            # A resumed run keeps its metrics and writes the rest again; run.json is replaced below, so that no kill leaves it missing
+            for name in FILES if existing == "replace" else ("tables", "figures", "times.json"):
                 delete(self.folder / name)
         write_json(self.folder / "run.json", self._record | {"finished": False})
-
-    def _check_same_run(self):
-        earlier = read_record(self.folder)
-        different = [name for name in ("parameters", "seeds", "corpora") if earlier[name] != self._record[name]]
-        if different:
-            told = "; ".join(f"{name}: {json.dumps(earlier[name])} there, {json.dumps(self._record[name])} here" for name in different)
-            raise MismatchError(f"{self.folder} holds another run ({told}): choose another folder")
-        sources = earlier["earlier_sources"] + [earlier["source"]]
-        self._record["earlier_sources"] = [source for source in dict.fromkeys(sources) if source != self._record["source"]]
 
     def __enter__(self):
         return self
@@ -263,15 +259,39 @@ def load_run(folder) -> FinishedRun:
     return FinishedRun(folder, record)
 
 
+def finished_run(folder, *, parameters, seeds, corpus=None) -> FinishedRun | None:
+    """The run in a folder if it is the one that `open_run` would resume and has finished already, else None.
+
+    Raises:
+      MismatchError: the folder holds another run; lists what differs.
+    """
+    if not (Path(folder) / "run.json").exists():
+        return None
+    earlier = _same_run(folder, _opening(parameters, seeds, corpus, None, None))
+    return load_run(folder) if earlier["finished"] else None
+
+
+def _same_run(folder, record):
+    """What run.json says of the earlier run in a folder, which must have the same parameters, seeds and corpora."""
+    earlier = read_record(folder)
+    parts = ("parameters", "seeds", "corpora")
+    if found := list(differences(*({name: one[name] for name in parts} for one in (earlier, record)))):
+        raise MismatchError(f"{folder} holds another run ({'; '.join(found)}): choose another folder")
+    return earlier
+
+
 def read_record(folder) -> dict:
     """The content of run.json, of a finished run or not."""
     path = Path(folder) / "run.json"
     try:
-        return json.loads(path.read_text("utf-8"))
+        record = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise FormatError(f"{folder} holds no run: there is no run.json") from None
     except ValueError as error:
         raise FormatError(f"{path} is no JSON ({error}): run it again") from None
+    if not isinstance(record, dict) or (missing := _RECORDED - record.keys()):
+        raise FormatError(f"{path} is no record of a run{'' if not isinstance(record, dict) else f' (no {min(missing)!r})'}: run it again")
+    return record
 
 
 def read_metrics(folder) -> list[dict]:

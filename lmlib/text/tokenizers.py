@@ -165,6 +165,8 @@ class WordTokenizer(Tokenizer):
         for document in checked(documents):
             counts.update(split(document))
         counts.pop(unk, None)
+        if not counts:
+            raise EmptyCorpusError(f"no word is left of the text with normalisation {normalisation!r}: choose another, or look at the text")
         kept = sorted(((-count, word) for word, count in counts.items() if count >= min_count))[:max_size]
         if not kept:
             raise EmptyCorpusError(f"no word occurs at least {min_count} times: lower min_count, or look at the text")
