@@ -294,6 +294,14 @@ def test_arguments_that_cannot_be_saved(tmp_path):
     assert not [name for name in names(tmp_path) if name.isdecimal() or name.startswith("unfinished")]
 
 
+def test_what_a_kill_left_behind_goes_when_the_next_writer_opens(tmp_path):
+    saved(tmp_path, 1)
+    (tmp_path / "00000001").rename(tmp_path / "unfinished-00000001-5")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest is None
+        assert not [name for name in names(tmp_path) if name.startswith("unfinished")]
+
+
 def test_two_writers_exactly_one_wins(tmp_path):
     with Checkpoints(tmp_path) as first:
         with pytest.raises(LockedError, match=rf"is being written by process {os.getpid()} on"), Checkpoints(tmp_path):

