@@ -158,6 +158,14 @@ def _no_figure_stays_open():
 SCORES = pd.DataFrame({"model": ["skip-gram"] * 3 + ["gensim"] * 3, "score": [1.0, 2.0, 3.0, 4.0, 4.5, 5.0]})
 
 
+def test_panels_share_one_figure_in_the_theme():
+    left, right = figures.new_panels(2, 8.0, 3.0)
+    assert left.get_figure() is right.get_figure()
+    assert left.get_figure().get_size_inches().tolist() == [8.0, 3.0]
+    assert not right.spines["top"].get_visible()
+    assert plt.rcParams["axes.labelsize"] == figures.THEME["axes.labelsize"]
+
+
 def test_bars_are_means_with_one_standard_deviation():
     ax = figures.bars(SCORES, "model", "score", ylabel="accuracy")
     assert_allclose([bar.get_height() for bar in ax.patches], [2.0, 4.5])

@@ -57,6 +57,12 @@ def new_axes(width=5.0, height=3.2):
     return plt.subplots(figsize=(width, height))[1]
 
 
+def new_panels(columns, width=9.0, height=3.2):
+    """Several empty Axes side by side in one figure, in the book's theme; `width` is that of the whole figure, in inches."""
+    sns.set_theme(context="notebook", style="whitegrid", palette=PALETTE, rc=THEME)
+    return plt.subplots(1, columns, figsize=(width, height))[1]
+
+
 def curve(data, x="step", y="loss", hue=None, *, optimum=None, optimum_label="best possible", xlabel=None, ylabel=None, ax=None):
     """A learning curve: `y` over `x`, a line for each value of `hue`.
 
