@@ -176,6 +176,18 @@ def test_alias_table_is_the_distribution(vocab):
     assert_allclose(again / vocab, p, atol=1e-6)
 
 
+def test_columns_that_fill_cache_lines_stay_zero_and_are_left_out():
+    batch, counts = chunk()
+    config, key = dataclasses.replace(CONFIG, dimension=6), jax.random.key(0)
+    state = word2vec.init_state(config, 12, key)
+    assert state["params"]["centre"].shape == state["params"]["context"].shape == (12, 16)
+    state, _ = word2vec.train_chunk(config, word2vec.sampling_tables(config, counts), 5, state, batch, key)
+    for table in state["params"].values():
+        assert not table[:, 6:].any()
+        assert table[:, :6].all()
+    assert_array_equal(word2vec.centre_vectors(config, state["params"]), state["params"]["centre"][:, :6])
+
+
 def test_learning_rate_falls_linearly_to_its_floor():
     config = SkipGramConfig(learning_rate=0.1, final_learning_rate=0.01)
     rates = [float(word2vec.learning_rate(config, x)) for x in (0.0, 0.25, 0.5, 0.95, 1.0)]

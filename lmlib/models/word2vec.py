@@ -6,8 +6,8 @@ Mikolov, Sutskever, Chen, Corrado, Dean 2013, "Distributed Representations of Wo
 What the papers leave open follows the authors' C program: the form of the subsampling, the window's radius drawn afresh for each centre,
 windows made after subsampling, the linear decay of the learning rate, the initial values.
 
-The program updates one pair after the other. Here a step takes `blocks` blocks of `block` neighbouring centres at once, and three
-things make that both fast and as good:
+The program updates one pair after the other. Here a step takes `blocks` blocks of `block` neighbouring centres at once, and four
+things make that fast and as good:
 
 * The pairs of a block lie in a band of a small matrix, (context words + noise words) x centres, so that all its dot products are one
   matrix product, and both gradients two more. Noise words are drawn once a block and shared by its centres, each weighted by
@@ -22,8 +22,8 @@ things make that both fast and as good:
 
 Left out on purpose: several passes over one pair, as no common program makes them; own noise words for each pair (set `block` to 1).
 
-Shapes: V vocabulary, D dimension, C tokens of a chunk, N blocks a step, B centres a block, S span of a block = B + 2 window,
-K noise words of a block, O outputs of a block = S + K.
+Shapes: V vocabulary, D dimension (in the tables rounded up, see `init_params`), C tokens of a chunk, N blocks a step, B centres a block,
+S span of a block = B + 2 window, K noise words of a block, O outputs of a block = S + K.
 """
 
 from dataclasses import dataclass
@@ -37,6 +37,8 @@ from lmlib.arrays import all_finite
 from lmlib.errors import ConfigError, EmptyCorpusError
 from lmlib.programs import register
 from lmlib.text.batches import keep_probability
+
+CACHE_LINE = 16  # floats
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ class SkipGramConfig:
     final_learning_rate: float = 1e-5
     epochs: int = 3
     block: int = 32  # B
-    blocks: int = 32  # N
+    blocks: int = 64  # N
     shared_negatives: int = 32  # K
-    cap: float = 16.0  # pair updates a step that a row may take at the full learning rate
+    cap: float = 32.0  # pair updates a step that a row may take at the full learning rate
 
     def __post_init__(self):
         for name in ("dimension", "window", "negatives", "epochs", "block", "blocks", "shared_negatives", "learning_rate", "cap"):
@@ -129,10 +131,19 @@ def sampling_tables(config, counts_V):
 
 
 def init_params(config, vocab_size, key):
-    """{"centre", "context"}, both (V, D): uniform in ±0.5/D and zero, as in the C program."""
-    shape = (vocab_size, config.dimension)
-    scale = 0.5 / config.dimension
-    return {"centre": jax.random.uniform(key, shape, minval=-scale, maxval=scale), "context": jnp.zeros(shape)}
+    """{"centre", "context"}: uniform in ±0.5/D and zero, as in the C program; (V, D) with D rounded up to whole cache lines.
+
+    A row whose length is a multiple of 16 floats is read and written about a fifth faster on a CPU. The columns added are zero and stay
+    so, since each gradient is a sum of rows of the other table; `centre_vectors` leaves them out.
+    """
+    scale, padding = 0.5 / config.dimension, -config.dimension % CACHE_LINE
+    centre = jax.random.uniform(key, (vocab_size, config.dimension), minval=-scale, maxval=scale)
+    return {"centre": jnp.pad(centre, ((0, 0), (0, padding))), "context": jnp.zeros((vocab_size, config.dimension + padding))}
+
+
+def centre_vectors(config, params):
+    """The centre words' vectors, (V, D) float32 on the host: what is usually called the word vectors."""
+    return np.asarray(params["centre"][:, : config.dimension])
 
 
 def draw(config, tables, batch, key):

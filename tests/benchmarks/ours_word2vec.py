@@ -7,7 +7,6 @@ from lmlib import runtime  # prepares the process, so it stands before jax
 
 # isort: split
 import jax
-import numpy as np
 
 from lmlib.learn.train import fit
 from lmlib.models import word2vec
@@ -17,7 +16,7 @@ from lmlib.text.store import write_tokens
 from lmlib.text.tokenizers import WordTokenizer
 from tests.benchmarks.worker import serve
 
-CHUNK = 1 << 20  # tokens
+CHUNK = 1 << 18  # tokens, as in `lmlib train`
 
 
 def describe():
@@ -62,7 +61,7 @@ def run(corpus, seed, output, epochs, vector_size, window, negative, sample, min
     initial = word2vec.init_state(config, len(tokenizer.words), init_key)
     for state, _ in fit(train_step, initial, batches, key=key, steps=epochs * len(batches)):  # noqa: B007
         pass
-    vectors_VD = np.asarray(state["params"]["centre"])
+    vectors_VD = word2vec.centre_vectors(config, state["params"])
     seconds = time.perf_counter() - start
     WordVectors(tokenizer.words, vectors_VD, tokenizer.counts).save(output, "word2vec-binary")
     return {

@@ -18,7 +18,12 @@ SEEDS = (1, 2, 3)
 SETS = ("simlex999", "rg65")
 GRIDS = {
     "peer": [{"alpha": alpha} for alpha in (0.025, 0.05, 0.075, 0.1, 0.15, 0.2)],
-    "ours": [{"learning_rate": rate, "cap": cap} for cap in (4.0, 8.0, 16.0) for rate in (0.05, 0.075, 0.1, 0.15)],
+    "ours": [
+        {"learning_rate": rate, "cap": cap, "shared_negatives": shared}
+        for shared in (32, 48, 64)
+        for cap in (16.0, 32.0)
+        for rate in (0.075, 0.1, 0.125)
+    ],
 }
 
 
