@@ -8,20 +8,27 @@ TESTS = [(lambda f: f(1) == 2, "f(1) must be 2"), (lambda f: f(-1) == 0, "try a 
 
 
 @pytest.mark.parametrize(
-    ("answer", "right", "said"),
+    ("answer", "said"),
     [
-        (None, False, "Your turn: there is no answer yet."),
-        (lambda x: x + 1, True, "Right."),
-        (lambda x: 0, False, "Not yet: f(1) must be 2"),
-        (lambda x: abs(x) + 1, False, "Not yet: try a negative number"),
-        (lambda x: 1 / 0, False, "Not yet: f(1) must be 2 (ZeroDivisionError: division by zero)"),
-        (7, False, "Not yet: f(1) must be 2 (TypeError: 'int' object is not callable)"),
+        (None, "Your turn: there is no answer yet."),
+        (lambda x: x + 1, "Right."),
+        (lambda x: 0, "Not yet: f(1) must be 2"),
+        (lambda x: abs(x) + 1, "Not yet: try a negative number"),
+        (lambda x: 1 / 0, "Not yet: f(1) must be 2 (ZeroDivisionError: division by zero)"),
+        (7, "Not yet: f(1) must be 2 (TypeError: 'int' object is not callable)"),
     ],
 )
-def test_it_says_what_is_wrong(answer, right, said, capsys):
-    assert check(answer, *TESTS) is right
+def test_it_says_what_is_wrong(answer, said, capsys):
+    check(answer, *TESTS)
     assert capsys.readouterr().out == said + "\n"
 
 
 def test_a_zero_is_an_answer(capsys):
-    assert check(0, (lambda x: x == 0, "0"))
+    check(0, (lambda x: x == 0, "0"))
+    assert capsys.readouterr().out == "Right.\n"
+
+
+def test_a_wrong_solution_is_an_error():
+    check(lambda x: x + 1, *TESTS, strict=True)
+    with pytest.raises(AssertionError, match="try a negative number"):
+        check(lambda x: abs(x) + 1, *TESTS, strict=True)
