@@ -93,6 +93,10 @@ def test_progress_outside_of_notebooks(monkeypatch, terminal, disabled, silent):
     assert list(show.progress(range(3), label="train")) == [0, 1, 2]
     assert (stream.getvalue() == "") == silent
     assert silent or "train: 100%" in stream.getvalue()
+    with show.bar(10, 5, unit=" words", label="epoch") as bar:
+        bar.update(5)
+    assert silent or "epoch: 100%" in stream.getvalue()
+    assert (stream.getvalue() == "") == silent
 
 
 PAYLOADS = [

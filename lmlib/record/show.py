@@ -51,6 +51,13 @@ def progress(iterable: Iterable, total: int | None = None, label: str = "") -> I
     return iter(tqdm(iterable, total=total, desc=label or None, disable=True if _quiet() else None))  # None: unless on a terminal
 
 
+def bar(total: int, done: int = 0, *, unit: str = "", label: str = ""):
+    """tqdm's bar for what is not an iterable, `with bar(total) as shown: shown.update(n)`: on a terminal, silent elsewhere."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=done, unit=unit, unit_scale=True, desc=label or None, disable=True if _quiet() else None)
+
+
 def _progress_in_notebook(iterable, total, label):
     from IPython.display import HTML, display
 

@@ -79,12 +79,12 @@ _LETTERS_DIGITS = bytes(byte if byte < 0x80 and chr(byte).isalnum() else 0x20 fo
 # Ideographs, their punctuation and the full-width forms of ASCII punctuation
 _CJK = "\u3001-\u303f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\U00020000-\U0003ffff"
 _ACCENTS = "\u0300-\u036f"  # a combining accent belongs to its letter
-_SEGMENTATIONS = {
+SEGMENTATIONS = {
     "space": str.split,
     "punctuation": re.compile(f"[\\w{_ACCENTS}]+|[^\\w\\s{_ACCENTS}]").findall,
     "cjk": re.compile(f"[{_CJK}]|[^\\s{_CJK}]+").findall,
 }
-_NORMALISATIONS = {
+NORMALISATIONS = {
     "none": lambda text: text,
     "lower": str.lower,
     "letters-digits": lambda text: text.lower().encode().translate(_LETTERS_DIGITS).decode(),
@@ -94,12 +94,12 @@ _is_cjk = re.compile(f"[{_CJK}]").match
 
 def _splitter(normalisation, segmentation):
     """A function from a text to the list of its words."""
-    for name, value, known in (("normalisation", normalisation, _NORMALISATIONS), ("segmentation", segmentation, _SEGMENTATIONS)):
+    for name, value, known in (("normalisation", normalisation, NORMALISATIONS), ("segmentation", segmentation, SEGMENTATIONS)):
         if value not in known:
             raise ConfigError(f"{name} must be one of {', '.join(known)}, got {value!r}{nearest(value, known)}")
     if (normalisation, segmentation) == ("letters-digits", "cjk"):
         raise ConfigError("normalisation 'letters-digits' removes every Chinese character: use 'none' or 'lower' with 'cjk'")
-    normalise, cut = _NORMALISATIONS[normalisation], _SEGMENTATIONS[segmentation]
+    normalise, cut = NORMALISATIONS[normalisation], SEGMENTATIONS[segmentation]
     return lambda text: cut(normalise(text))
 
 

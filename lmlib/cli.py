@@ -1,0 +1,190 @@
+"""The command line: `lmlib corpora`, `lmlib train word2vec`, `lmlib reproduce`. It reads arguments and calls; the work is done elsewhere.
+
+Exit status: 0; 1 for what lmlib refuses, with one line that names the remedy; 2 for a command that cannot be read; 128 + n if signal n
+(Ctrl-C, SIGTERM) stopped it, training being saved before.
+
+jax, and what imports it, is loaded only once a command needs it, so that help comes at once.
+"""
+
+import argparse
+import dataclasses
+import inspect
+import re
+import signal
+import sys
+import threading
+import typing
+import warnings
+from contextlib import contextmanager
+
+from lmlib.errors import ConfigError, LmlibError, nearest
+
+
+def main(arguments=None) -> int:
+    """Run a command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="lmlib", description="Classics of language modelling in JAX.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (command, summary) in COMMANDS.items():
+        # A command has options of its own, which are made when it is called: making those of training loads jax
+        added = commands.add_parser(name, help=summary, add_help=False, prefix_chars="\0")
+        added.add_argument("arguments", nargs=argparse.REMAINDER)
+        added.set_defaults(command=command)
+    options = parser.parse_args(arguments)
+    with _one_line_warnings(), _exit_on_sigterm():
+        try:
+            return options.command(options.arguments)
+        except LmlibError as error:
+            print(f"lmlib: {error}", file=sys.stderr)
+            return 1
+        except MemoryError as error:
+            print(f"lmlib: out of memory: {error or 'choose smaller settings'}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("lmlib: stopped", file=sys.stderr)
+            return 128 + signal.SIGINT
+
+
+def corpora(arguments) -> int:
+    """`lmlib corpora`"""
+    from lmlib.text.corpora import describe
+
+    argparse.ArgumentParser(prog="lmlib corpora", description="List the named corpora, and where they are.").parse_args(arguments)
+    print(describe())
+    return 0
+
+
+def train(arguments) -> int:
+    """`lmlib train MODEL`"""
+    parser = argparse.ArgumentParser(prog="lmlib train", description="Train a model; the same command again resumes it.")
+    parser.add_argument("model", choices=MODELS)
+    options = parser.parse_args(arguments[:1])
+    return MODELS[options.model](arguments[1:])
+
+
+def train_word2vec(arguments) -> int:
+    """`lmlib train word2vec`"""
+    from lmlib.models.vectors import FORMATS
+    from lmlib.models.word2vec import SkipGramConfig
+    from lmlib.text.tokenizers import NORMALISATIONS, SEGMENTATIONS
+
+    parser = argparse.ArgumentParser(
+        prog="lmlib train word2vec",
+        description="Train skip-gram word vectors with negative sampling. The same command again goes on where it was stopped.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--corpus", required=True, help="name of a corpus (see `lmlib corpora`), or path of your own text")
+    parser.add_argument("--out", required=True, help="the run folder")
+    parser.add_argument("--split", help="split of a named corpus (default: its first)")
+    parser.add_argument("--text", metavar="COLUMN", help="column that is the text, of a table with several")
+    parser.add_argument("--format", choices=FORMATS, default="word2vec", help="of the vectors (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of everything random (default: %(default)s)")
+
+    group = parser.add_argument_group("words")
+    group.add_argument("--normalisation", choices=NORMALISATIONS, default="letters-digits", help="of the text (default: %(default)s)")
+    group.add_argument("--segmentation", choices=SEGMENTATIONS, default="space", help="where words end (default: %(default)s)")
+    group.add_argument("--min-count", type=int, default=5, help="leave out words that occur less often (default: %(default)s)")
+    group.add_argument("--max-size", type=int, help="keep at most so many words, the most frequent (default: all)")
+
+    group = parser.add_argument_group("training")
+    group.add_argument("--preset", choices=presets(SkipGramConfig), help="settings to start from, instead of the defaults below")
+    add_fields(group, SkipGramConfig)
+    group.add_argument("--chunk", type=int, default=1 << 18, help="tokens a compiled call (default: %(default)s)")
+    group.add_argument("--save-every", type=int, metavar="CHUNKS", help="default: every epoch, and once a minute")
+
+    options = parse(parser, arguments)
+    make = getattr(SkipGramConfig, options.preset) if options.preset else SkipGramConfig
+    config = make(**{f.name: getattr(options, f.name) for f in dataclasses.fields(SkipGramConfig) if hasattr(options, f.name)})
+
+    from lmlib.record import training
+    from lmlib.text.corpora import open_corpus
+
+    corpus = open_corpus(options.corpus, options.split, text=options.text)
+    words = {name: getattr(options, name) for name in ("normalisation", "segmentation", "min_count", "max_size")}
+    training.train_word2vec(
+        corpus,
+        options.out,
+        config,
+        words=words,
+        text=options.text,
+        seed=options.seed,
+        chunk=options.chunk,
+        save_every=options.save_every,
+        format=options.format,
+    )
+    return 0
+
+
+def reproduce(arguments) -> int:
+    """`lmlib reproduce`"""
+    from lmlib.record.reproduce import main
+
+    return main(arguments)
+
+
+MODELS = {"word2vec": train_word2vec}
+COMMANDS = {
+    "corpora": (corpora, "list the named corpora, and where they are"),
+    "train": (train, f"train a model ({', '.join(MODELS)})"),
+    "reproduce": (reproduce, "run the notebooks and compare their tables with results/"),
+}
+
+
+def presets(config_class):
+    """Names of the presets of a config: its class methods."""
+    return [name for name, value in vars(config_class).items() if isinstance(value, classmethod)]
+
+
+def add_fields(parser, config_class):
+    """Add an option for each field of a config, with its type, its default and its comment; one that is not given is not set."""
+    hints, comments = typing.get_type_hints(config_class), dict(_COMMENT.findall(inspect.getsource(config_class)))
+    for field in dataclasses.fields(config_class):
+        told = f"{comments.get(field.name, '')} (default: {field.default:g})".strip()
+        option = f"--{field.name.replace('_', '-')}"
+        kind = hints[field.name]
+        parser.add_argument(option, type=kind, metavar=kind.__name__.upper(), default=argparse.SUPPRESS, help=told.replace("%", "%%"))
+
+
+_COMMENT = re.compile(r"^    (\w+): .*?  # (.*)$", re.MULTILINE)  # name: type = default  # comment
+
+
+def parse(parser, arguments):
+    """Parse, and answer an unknown option with the nearest one.
+
+    Raises:
+      ConfigError: there is no such option.
+    """
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = [option for action in parser._actions for option in action.option_strings]
+        raise ConfigError(f"{parser.prog} has no option {unknown[0]!r}{nearest(unknown[0].partition('=')[0], known)}")
+    return options
+
+
+@contextmanager
+def _one_line_warnings():
+    """A warning is for the reader: its text, and not the line of code that gave it."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"lmlib: {message}", file=sys.stderr)
+        yield
+
+
+@contextmanager
+def _exit_on_sigterm():
+    """End by SystemExit, so that what is unfinished is cleared away; training, once it runs, saves before it ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number, frame):
+        signal.signal(number, signal.SIG_DFL)  # a second one kills
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,259 @@
+"""The run of `lmlib train word2vec`: from a corpus to word vectors in a run folder, resumable at every point.
+
+    <folder>/
+      run.json, metrics.jsonl, tables/     see `lmlib.record.runs`; a record of metrics.jsonl is a chunk of the corpus
+      tokenizer.json, tokens/              the vocabulary; the corpus as ids, memory-mapped, so that it may be larger than memory
+      checkpoints/                         the newest two states
+      vectors.txt                          the result (vectors.bin, vectors.glove.txt in other formats)
+
+Each chunk is one call of the compiled step, and a pure function of corpus, settings and seed. So it does not matter to the result when a
+run is saved, killed or resumed: vectors and metrics are, bit for bit, those of a run that was never interrupted.
+"""
+
+import math
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import jax
+import pandas as pd
+
+from lmlib.config import to_dict
+from lmlib.errors import ConfigError, LmlibError, StorageError, UnknownNameError, nearest
+from lmlib.learn import checkpoint
+from lmlib.learn.train import fetch, fit, stop_on_sigterm
+from lmlib.measure.embeddings import METHODS, SIMILARITY_SETS, analogies, analogy_questions, similarity, similarity_set
+from lmlib.models import word2vec
+from lmlib.models.vectors import WordVectors
+from lmlib.record.files import digest_of
+from lmlib.record.runs import finished_run, open_run
+from lmlib.record.show import bar, progress
+from lmlib.text.batches import CorpusChunks
+from lmlib.text.corpora import registry
+from lmlib.text.fetch import where
+from lmlib.text.store import write_tokens
+from lmlib.text.tokenizer_base import check_count
+from lmlib.text.tokenizers import WordTokenizer
+
+VECTORS = {"word2vec": "vectors.txt", "word2vec-binary": "vectors.bin", "glove": "vectors.glove.txt"}  # format → file
+SAVE_SECONDS = 60.0  # at the latest
+
+
+def train_word2vec(
+    corpus,
+    folder,
+    config: word2vec.SkipGramConfig,
+    *,
+    words: dict | None = None,
+    text: str | None = None,
+    seed: int = 1,
+    chunk: int = 1 << 18,
+    save_every: int | None = None,
+    format: str = "word2vec",
+) -> Path:
+    """Train skip-gram vectors, or go on where an earlier call with the same arguments stopped; what is going on is printed.
+
+    Args:
+      corpus: of `lmlib.text.corpora.open_corpus`.
+      folder: the run folder; made if it is not there.
+      config: what to train.
+      words: arguments of `WordTokenizer.train` (normalisation, segmentation, min_count, max_size); unknown words are dropped.
+      text: the column of the corpus that was chosen as its text, so that a run with another column is another run.
+      seed: of everything random.
+      chunk: tokens a call of the compiled step.
+      save_every: save after so many chunks; by default at the end of each epoch, and once a minute. The result does not depend on it.
+      format: of the vectors, see `lmlib.models.vectors`.
+
+    Returns:
+      The path of the vectors.
+
+    Raises:
+      MismatchError: the folder holds a run with other arguments; lists what differs.
+      StorageError: the folder holds other things of the same names, or the disk is full.
+      LockedError: the run is going on in another process.
+      NonFiniteError: training diverged.
+      SystemExit: SIGTERM or Ctrl-C came during training; the state was saved. Its code is 128 + the number of the signal.
+    """
+    folder, words = Path(folder), {"unk": None} | (words or {})
+    check_count("chunk", chunk, 1)
+    check_count("save_every", 1 if save_every is None else save_every, 1)
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"seed must be an integer from 0 to 2**32 - 1, got {seed}")
+    if format not in VECTORS:
+        raise UnknownNameError(f"unknown format {format!r} of word vectors{nearest(format, VECTORS)} (formats: {', '.join(VECTORS)})")
+    settings = {"model": "word2vec skip-gram", "config": config, "words": words, "split": corpus.split, "text": text, "chunk": chunk}
+    given = {"parameters": settings, "seeds": [seed], "corpus": corpus}
+    path = folder / VECTORS[format]
+
+    if run := finished_run(folder, **given):
+        recorded = run.table("vectors").set_index("file")["sha256"]
+        if not path.exists() or digest_of(path) != recorded.get(path.name):
+            tokenizer = WordTokenizer.load(folder / "tokenizer.json")
+            state, _ = checkpoint.restore(folder / "checkpoints", _initial(config, tokenizer, seed)[0])
+            _save(path, format, config, tokenizer, state)
+        print(f"{folder}: this run is finished; its vectors are in {path}")
+        return path
+
+    known = _known(folder)
+    # A new corpus is counted before the folder is touched: a fault in text or settings then leaves nothing behind
+    tokenizer = None if known else _count_words(corpus, words)
+    with open_run(folder, **given, existing="resume") as run:
+        tokenizer = tokenizer or _stored_vocabulary(folder) or _count_words(corpus, words)
+        tokenizer.save(folder / "tokenizer.json")
+        start = time.perf_counter()
+        documents = progress(corpus.documents(), label="tokens")
+        store = write_tokens(documents, tokenizer, folder / "tokens", source=f"{corpus.sha256} {corpus.split} {text}")
+        run.time("tokens", time.perf_counter() - start)
+        print(f"{corpus.name}, {corpus.split}: {len(store.ids):,} tokens of {len(tokenizer.words):,} words, {len(store):,} documents")
+        state = _train(run, config, tokenizer, CorpusChunks(store, chunk), seed, save_every, corpus)
+        vectors = _save(path, format, config, tokenizer, state)
+        _measure(run, corpus, vectors, path)
+    print(f"vectors: {path}")
+    return path
+
+
+def _known(folder):
+    """Whether the folder holds a run; if not, it must not hold anything of the names that a run writes."""
+    if (folder / "run.json").exists():
+        return True
+    taken = [name for name in ("tokenizer.json", "tokens", "checkpoints", *VECTORS.values()) if (folder / name).exists()]
+    if taken:
+        raise StorageError(f"{folder} holds {', '.join(taken)}, but no run that made it: choose another folder")
+    return False
+
+
+def _count_words(corpus, words):
+    return WordTokenizer.train(progress(corpus.documents(), label="words"), **words)
+
+
+def _stored_vocabulary(folder):
+    """The vocabulary that this run has counted before, or None: counting again is slow, but always right."""
+    try:
+        return WordTokenizer.load(folder / "tokenizer.json")
+    except LmlibError:
+        return None
+
+
+def _initial(config, tokenizer, seed):
+    """(the state before step 0, the key of the run)"""
+    init_key, key = jax.random.split(jax.random.key(seed))
+    return word2vec.init_state(config, len(tokenizer.words), init_key), key
+
+
+def _train(run, config, tokenizer, chunks, seed, save_every, corpus):
+    """Train from the newest checkpoint, if there is one, to the end; returns the last state."""
+    steps, save_every = config.epochs * len(chunks), save_every or len(chunks)
+    train_step = word2vec.make_step(config, tokenizer.counts, len(chunks))
+    meta = {"config": to_dict(config), "seed": seed, "chunk": chunks.size, "tokenizer": tokenizer.digest, "corpus": corpus.sha256}
+    state, key = _initial(config, tokenizer, seed)
+    with stop_on_sigterm(signal.SIGINT) as stop, checkpoint.Checkpoints(run.folder / "checkpoints") as checkpoints:
+        if checkpoints.latest is not None:
+            state, _ = checkpoints.restore(like=state, meta=meta)
+            print(f"going on after {int(state['step']):,} of {steps:,} chunks")
+        first = int(state["step"])
+        run.rewind(first - 1)  # what was logged after the checkpoint is logged again
+        start = saved = time.monotonic()
+        calls = fit(train_step, state, chunks, key=key, steps=steps)
+        with _Speed(chunks, config.epochs, first) as speed:
+            for state, metrics in calls:
+                record = {name: value[0] for name, value in fetch([metrics]).items()}
+                step = int(record.pop("step"))
+                run.log({"step": step, "epoch": step // len(chunks)} | record)
+                speed.show(step, int(record["tokens"]), float(record["loss"]))
+                done = step + 1
+                if stop.is_set() or done == steps or done % save_every == 0 or time.monotonic() - saved > SAVE_SECONDS:
+                    _make_durable(run.folder / "metrics.jsonl")
+                    checkpoints.save(state, meta)
+                    saved = time.monotonic()
+                if stop.is_set():
+                    print(f"stopped after {done:,} of {steps:,} chunks: the same command goes on from there", file=sys.stderr)
+                    sys.exit(stop.status)
+        run.time("training", time.monotonic() - start)
+    return state
+
+
+class _Speed:
+    """On a terminal a bar with words a second and the loss; elsewhere, as in the log of a cluster, a line an epoch."""
+
+    def __init__(self, chunks, epochs, step):
+        self._chunks, self._epochs, tokens = len(chunks), epochs, len(chunks.store.ids)
+        epoch, chunk = divmod(step, self._chunks)
+        self._bar = bar(epochs * tokens, epoch * tokens + chunk * chunks.size, unit=" words")
+        self._start, self._words = None, 0  # counted from the end of the first chunk on, most of whose time is that of compiling
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._bar.close()
+
+    def show(self, step, words, loss):
+        epoch = step // self._chunks + 1
+        self._bar.set_description(f"epoch {epoch} of {self._epochs}", refresh=False)
+        self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        self._bar.update(words)
+        if self._start is None:
+            self._start = time.monotonic()
+            return
+        self._words += words
+        if self._bar.disable and (step + 1) % self._chunks == 0:
+            rate = self._words / (time.monotonic() - self._start)
+            print(f"epoch {epoch} of {self._epochs}: loss {loss:.3f}, {rate:,.0f} words/s", flush=True)
+
+
+def _make_durable(path):
+    """A checkpoint survives the loss of power; so must the log up to it."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _save(path, format, config, tokenizer, state):
+    vectors = WordVectors(tokenizer.words, word2vec.centre_vectors(config, state["params"]), tokenizer.counts)
+    vectors.save(path, format)
+    return vectors
+
+
+def _measure(run, corpus, vectors, path):
+    """Score the vectors by the sets that are at hand, into tables and claims; nothing is downloaded for that.
+
+    How far the score of a trained model may differ elsewhere is known only from several seeds, so scores are told and not compared.
+    """
+    facts = {"file": path.name, "words": len(vectors), "dimensions": vectors.vectors.shape[1], "sha256": digest_of(path)}
+    run.table("vectors", pd.DataFrame([facts]), tolerance={"sha256": None})
+    if corpus.name == "world" and corpus.licence is not None:  # the bundled one, which has its own answer key
+        from lmlib.text.world import World
+
+        questions, sets = World().analogies(), ()
+    else:
+        at_hand = {name: where(name, registry()[name]) in ("LMLIB_DATA", "cache") for name in ("analogy-en", "wordsim-en")}
+        questions, sets = analogy_questions() if at_hand["analogy-en"] else {}, SIMILARITY_SETS if at_hand["wordsim-en"] else ()
+        if missing := [name for name, here in at_hand.items() if not here]:
+            print(f"not measured with {' and '.join(missing)}: not at hand (`lmlib corpora` tells where corpora are looked for)")
+
+    found = {method: analogies(vectors, questions, method) for method in METHODS if questions}
+    for method, score in found.items():
+        _state(run, corpus, f"analogies-{method}", score.total.accuracy, "accuracy", score.total.covered, score.total.total)
+    if found:
+        table = _stacked("method", {method: score.frame() for method, score in found.items()})
+        run.table("analogies", table, tolerance={"accuracy": None, "correct": None})
+
+    found = {name: similarity(vectors, similarity_set(name)) for name in sets}
+    for name, score in found.items():
+        _state(run, corpus, name, score.spearman, "Spearman ρ", score.covered, score.n)
+    if found:
+        table = _stacked("set", {name: score.frame() for name, score in found.items()})
+        run.table("similarity", table, tolerance={"spearman": None, "pearson": None})
+
+
+def _state(run, corpus, name, value, unit, covered, n):
+    """Print a score, and claim it if there is one: where nothing is covered there is none."""
+    print(f"{name}: {unit} {value:.3f} ({covered:,} of {n:,} covered)")
+    if not math.isnan(value):
+        run.claim(f"train.word2vec.{corpus.name}.{name}", value, unit=unit, better="high")
+
+
+def _stacked(column, frames):
+    """Frames below one another, with their names as a first column."""
+    return pd.concat([frame.assign(**{column: name})[[column, *frame.columns]] for name, frame in frames.items()], ignore_index=True)
