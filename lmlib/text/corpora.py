@@ -130,11 +130,12 @@ def memory_corpus(documents, name="memory"):
 
 
 def _bundled(name, split):
-    from importlib import import_module
-
+    if name == "world":
+        from lmlib.text import world as module
+    else:
+        from lmlib.text import manual as module
     facts = BUNDLED[name]
     split = _split_of(name, split, facts["splits"])
-    module = import_module(f"lmlib.text.{name}")
 
     def records():
         if name == "world":
