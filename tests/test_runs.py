@@ -14,7 +14,7 @@ import pytest
 
 from lmlib.errors import ConfigError, FormatError, IntegrityError, LmlibError, LockedError, MismatchError, StorageError
 from lmlib.record import files
-from lmlib.record.claims import mean_sd, write_claims
+from lmlib.record.claims import benchmark, mean_sd, write_claims
 from lmlib.record.compare import compare_runs
 from lmlib.record.runs import load_run, notebook_run, open_run, read_metrics, read_record, source_digest
 
@@ -350,6 +350,37 @@ def test_benchmarks_are_in_the_readme(tmp_path):
     write_claims(tmp_path)
     want = "| [cpu/word2vec](benchmarks/cpu/word2vec.json) | 100 d | M words/s | 4 | 2 | gensim 4.4 | 2 |"
     assert want in (tmp_path / "README.md").read_text()
+
+
+def test_a_benchmark_is_a_table_of_both_sides(tmp_path):
+    side = {"median": 4.0, "min": 3.0, "max": 5.0}
+    scores = {"ours": {"ws353": {"values": [0.5, 0.6]}}, "peer": {"ws353": {"values": [0.4, 0.4]}}}
+    row = {
+        "case": "100 d",
+        "unit": "words/s",
+        "ours": side,
+        "peer": side | {"name": "gensim", "version": "4.4"},
+        "ratio": 2.0,
+        "quality": scores,
+    }
+    assert benchmark(tmp_path, "word2vec").empty
+    (tmp_path / "benchmarks/cpu").mkdir(parents=True)
+    path = tmp_path / "benchmarks/cpu/word2vec.json"
+    path.write_text(json.dumps({"machine": {"processor": "abacus"}, "rows": [row]}))
+    ours, peer = benchmark(tmp_path, "word2vec").to_dict("records")
+    assert ours == {
+        "device": "cpu",
+        "processor": "abacus",
+        "case": "100 d",
+        "who": "lmlib",
+        "words/s": 4,
+        "ratio": 2,
+        "ws353": "0.550 ± 0.071 (n = 2)",
+    }
+    assert (peer["who"], peer["ws353"]) == ("gensim 4.4", "0.4 ± 0 (n = 2)")
+    path.write_text('{"rows": [{}]}')
+    with pytest.raises(LmlibError, match="run the benchmark again"):
+        benchmark(tmp_path, "word2vec")
 
 
 @pytest.mark.parametrize(

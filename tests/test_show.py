@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from lmlib.errors import ConfigError, ShapeError, UnknownNameError
+from lmlib.models.vectors import WordVectors
 from lmlib.record import figures, show
 from lmlib.record.notebooks import run_notebook, write_notebook
 from lmlib.record.reproduce import _root
@@ -170,6 +171,17 @@ def test_panels_share_one_figure_in_the_theme():
     assert plt.rcParams["axes.labelsize"] == figures.THEME["axes.labelsize"]
 
 
+def test_lines_differ_in_colour_and_in_dashes():
+    ax = figures.lines(None, {"a": [1, 2, 4], "b": [4, 2, 1]}, yscale="log", xlabel="step", ylabel="loss")
+    first, second = ax.lines
+    assert_array_equal(first.get_xdata(), [0, 1, 2])
+    assert_array_equal(second.get_ydata(), [4, 2, 1])
+    assert first.get_color() != second.get_color()
+    assert first.get_linestyle() != second.get_linestyle()
+    assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel(), ax.get_ylabel()) == ("linear", "log", "step", "loss")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+
+
 def test_bars_are_means_with_one_standard_deviation():
     ax = figures.bars(SCORES, "model", "score", ylabel="accuracy")
     assert_allclose([bar.get_height() for bar in ax.patches], [2.0, 4.5])
@@ -224,6 +236,14 @@ def test_the_principal_plane_keeps_most_of_the_variance():
     assert_allclose(plane.var(0, ddof=1), eigenvalues[:2])
     assert_allclose(plane.mean(0), 0, atol=1e-9)
     assert abs(np.corrcoef(plane.T)[0, 1]) < 1e-9
+
+
+def test_a_word_plane_holds_the_words_that_have_vectors():
+    vectors = WordVectors(["a", "b", "c", "d"], np.diag([1.0, 2.0, 3.0, 4.0]))
+    plane = figures.word_plane(vectors, {"first": ["a", "zebra", "b"], "second": ["d"]})
+    assert plane["word"].tolist() == ["a", "b", "d"]
+    assert plane["group"].tolist() == ["first", "first", "second"]
+    assert_allclose(plane[["x", "y"]].to_numpy(), figures.principal_plane(np.eye(4)[[0, 1, 3]]), atol=1e-7)
 
 
 def test_labels_of_a_word_map_do_not_cover_each_other():

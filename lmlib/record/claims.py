@@ -54,6 +54,26 @@ def write_claims(results):
     write_bytes(results / "README.md", readme(results, rows).encode())
 
 
+def benchmark(results, name):
+    """What `results`/benchmarks/<device>/<name>.json say, as a DataFrame: two rows a case, ours and the peer's; empty where it was not run.
+
+    Columns: device, processor, who (with version), the median under the name of its unit, ratio (above 1: ours is better), and each score
+    of quality as mean ± sd over seeds.
+    """
+    import pandas as pd
+
+    rows = []
+    for path in sorted((Path(results) / "benchmarks").glob(f"*/{name}.json")):
+        result = _read_benchmark(path)
+        for row in result["rows"]:
+            for side, who in (("ours", "lmlib"), ("peer", f"{row['peer']['name']} {row['peer']['version']}")):
+                where = {"device": path.parent.name, "processor": result["machine"]["processor"], "case": row["case"], "who": who}
+                ratio = round(row["ratio"], 2) if side == "ours" else None
+                quality = {score: mean_sd(found["values"]) for score, found in row["quality"][side].items()}
+                rows.append(where | {row["unit"]: float(f"{row[side]['median']:.3g}"), "ratio": ratio} | quality)
+    return pd.DataFrame(rows)
+
+
 def readme(results, rows) -> str:
     """The text of results/README.md."""
     results = Path(results)
@@ -154,23 +174,29 @@ def _benchmarks(results):
     """A table of results/benchmarks/<device>/<name>.json; a ratio above 1 says that ours is better."""
     cells = []
     for path in sorted((results / "benchmarks").glob("*/*.json")):
-        try:
-            rows = json.loads(path.read_text("utf-8"))["rows"]
-            cells += [
-                (
-                    f"[{path.parent.name}/{path.stem}]({path.relative_to(results).as_posix()})",
-                    row["case"],
-                    row["unit"],
-                    f"{row['ours']['median']:.4g}",
-                    f"{row['peer']['median']:.4g}",
-                    f"{row['peer']['name']} {row['peer']['version']}",
-                    f"{row['ratio']:.3g}",
-                )
-                for row in rows
-            ]
-        except (ValueError, KeyError, TypeError) as error:
-            raise LmlibError(f"{path} is no benchmark's result ({error!r}): run the benchmark again") from None
+        cells += [
+            (
+                f"[{path.parent.name}/{path.stem}]({path.relative_to(results).as_posix()})",
+                row["case"],
+                row["unit"],
+                f"{row['ours']['median']:.4g}",
+                f"{row['peer']['median']:.4g}",
+                f"{row['peer']['name']} {row['peer']['version']}",
+                f"{row['ratio']:.3g}",
+            )
+            for row in _read_benchmark(path)["rows"]
+        ]
     return ["## Benchmarks", "", *_table(("benchmark", "case", "unit", "lmlib", "peer", "which", "ratio"), cells)] if cells else []
+
+
+def _read_benchmark(path):
+    try:
+        result = json.loads(path.read_text("utf-8"))
+        for row in result["rows"]:
+            _ = row["case"], row["unit"], row["ratio"], row["ours"]["median"], *map(row["peer"].__getitem__, ("median", "name", "version"))
+        return result
+    except (ValueError, KeyError, TypeError) as error:
+        raise LmlibError(f"{path} is no benchmark's result ({error!r}): run the benchmark again") from None
 
 
 def _table(header, rows):

@@ -78,6 +78,26 @@ def curve(data, x="step", y="loss", hue=None, *, optimum=None, optimum_label="be
     return _labelled(ax, x, y, xlabel, ylabel)
 
 
+_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+
+
+def lines(x, ys, *, xscale="linear", yscale="linear", marker="", xlabel="", ylabel="", ax=None):
+    """Several lines over one x, told apart by colour and by dashes.
+
+    Args:
+      x: positions; None for 0, 1, 2, …
+      ys: a mapping from the label of a line to its values.
+      xscale, yscale: "linear" or "log".
+      marker: of matplotlib, for each value.
+    """
+    ax = new_axes() if ax is None else ax
+    for i, (label, y) in enumerate(ys.items()):
+        style = {"color": PALETTE[i % len(PALETTE)], "linestyle": _STYLES[i % len(_STYLES)], "marker": marker, "markersize": 4.5}
+        ax.plot(np.arange(len(y)) if x is None else x, y, label=label, **style)
+    ax.set(xscale=xscale, yscale=yscale)
+    return _labelled(ax, "", "", xlabel, ylabel)
+
+
 def bars(data, x, y, hue=None, *, xlabel=None, ylabel=None, ax=None):
     """A bar for each value of `x`: the mean over its rows, one a seed, with one standard deviation and each seed as a dot.
 
@@ -144,6 +164,20 @@ def principal_plane(vectors_ND):
     largest = np.abs(plane_2D).argmax(1)
     signs = np.sign(plane_2D[np.arange(len(plane_2D)), largest])
     return centred_ND @ (plane_2D * signs[:, None]).T
+
+
+def word_plane(vectors, groups):
+    """The principal plane of some words, ready for `word_map`: a DataFrame with columns word, group, x, y.
+
+    Args:
+      vectors: WordVectors, of which the directions count (`unit`).
+      groups: a mapping from the name of a group to its words; words without a vector are left out.
+    """
+    import pandas as pd
+
+    found = [(word, group) for group, words in groups.items() for word in words if word in vectors]
+    x, y = principal_plane(vectors.unit[[vectors.row(word) for word, _ in found]]).T
+    return pd.DataFrame(found, columns=["word", "group"]).assign(x=x, y=y)
 
 
 def word_map(data, x="x", y="y", label="word", hue=None, *, pairs=(), xlabel="", ylabel="", ax=None):
