@@ -30,6 +30,9 @@ def main(arguments=None) -> int:
         added.add_argument("arguments", nargs=argparse.REMAINDER)
         added.set_defaults(command=command)
     options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows ASCII alone is told of "ρ" by its code
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     with _one_line_warnings(), _exit_on_sigterm():
         try:
             return options.command(options.arguments)

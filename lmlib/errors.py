@@ -73,6 +73,14 @@ def nearest(name, names):
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def as_array(values, name="array"):
+    """The values as a numpy array, or ShapeError if they are rows of unequal length."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ShapeError(f"{name} must be an array, or rows of equal length: {error}") from error
+
+
 def check_ids(ids, vocab_size, name="ids"):
     """Return `ids` as an integer array, or raise if any lies outside 0 … vocab_size - 1.
 
@@ -80,7 +88,7 @@ def check_ids(ids, vocab_size, name="ids"):
       ShapeError: the ids are not integers.
       VocabularyError: an id is out of range; names its position and value.
     """
-    ids = np.asarray(ids)
+    ids = as_array(ids, name)
     if not np.issubdtype(ids.dtype, np.integer):
         raise ShapeError(f"{name} must be integers, got {ids.dtype}: encode the text with a tokenizer first")
     if ids.size and (ids.min() < 0 or ids.max() >= vocab_size):
@@ -94,7 +102,7 @@ def check_ids(ids, vocab_size, name="ids"):
 
 def check_shape(array, shape, name="array"):
     """Return `array`, or raise ShapeError unless its shape matches `shape`, where None stands for any size."""
-    got = np.shape(array)
+    got = array.shape if hasattr(array, "shape") else as_array(array, name).shape
     if len(got) != len(shape) or any(want is not None and want != have for want, have in zip(shape, got, strict=True)):
         wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ("," if len(shape) == 1 else "") + ")"
         raise ShapeError(f"{name} has shape {got}, but {wanted} is needed")
@@ -103,7 +111,7 @@ def check_shape(array, shape, name="array"):
 
 @contextmanager
 def storage_errors(path):
-    """Turn the operating system's complaints about a disk (full, read-only, forbidden, in the way) into one StorageError naming `path`."""
+    """Turn the operating system's complaints about a place (full, read-only, forbidden, gone …) into one StorageError that names `path`."""
     try:
         yield
     except OSError as error:
@@ -116,7 +124,14 @@ def storage_errors(path):
             errno.ENOTDIR: "a file stands where a folder is needed: choose another place",
             errno.EEXIST: "a file stands where a folder is needed: choose another place",
             errno.EISDIR: "a folder stands where a file is needed: choose another place",
+            errno.ENOENT: "its folder is gone: choose another place",
+            errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+            errno.EIO: "the disk reports an error: choose another place",
         }
         if error.errno not in remedies:
             raise
         raise StorageError(f"cannot write {path}: {remedies[error.errno]}") from error
+    except ValueError as error:
+        if "null byte" not in str(error):
+            raise
+        raise StorageError(f"cannot write {str(path)!r}: no file can have a NUL in its name") from error

@@ -68,7 +68,11 @@ class WordVectors:
           NonFiniteError: a vector holds NaN or an infinity.
         """
         self.words = tuple(words)
-        self.vectors = _read_only(np.ascontiguousarray(check_shape(vectors, (len(self.words), None), "vectors"), dtype=np.float32))
+        check_shape(vectors, (len(self.words), None), "vectors")
+        try:
+            self.vectors = _read_only(np.ascontiguousarray(vectors, dtype=np.float32))
+        except (TypeError, ValueError) as error:
+            raise ShapeError(f"vectors must be real numbers: {error}") from error
         if 0 in self.vectors.shape:
             raise ShapeError(f"word vectors need at least one word and one dimension, got shape {self.vectors.shape}")
         if not (finite := np.isfinite(self.vectors).all(axis=1)).all():
@@ -195,10 +199,10 @@ def _encode(word, row):
 @contextmanager
 def _replacing(path):
     """A file to write to that takes the place of `path` once it is complete; on any failure `path` stays as it was."""
-    if path.is_dir():
-        raise StorageError(f"cannot write {path}: it is a folder; name a file in it")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with storage_errors(path):
+        if path.is_dir():
+            raise StorageError(f"cannot write {path}: it is a folder; name a file in it")
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(partial, "wb") as file:

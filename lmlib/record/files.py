@@ -78,10 +78,13 @@ def read_lines(path) -> list[dict]:
     records = []
     for number, line in enumerate([*lines, tail] if tail else lines, 1):
         try:
-            records.append(json.loads(line))
-        except ValueError as error:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError(f"a {type(record).__name__}, not an object")
+            records.append(record)
+        except (RecursionError, ValueError) as error:
             if number <= len(lines):
-                raise FormatError(f"{path}, line {number}: no JSON ({error})") from None
+                raise FormatError(f"{path}, line {number}: no JSON record ({error})") from None
             warnings.warn(f"{path}: the last record was torn by a crash and is skipped", stacklevel=2)
     return records
 

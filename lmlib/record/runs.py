@@ -287,7 +287,7 @@ def read_record(folder) -> dict:
         record = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise FormatError(f"{folder} holds no run: there is no run.json") from None
-    except ValueError as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise FormatError(f"{path} is no JSON ({error}): run it again") from None
     if not isinstance(record, dict) or (missing := _RECORDED - record.keys()):
         raise FormatError(f"{path} is no record of a run{'' if not isinstance(record, dict) else f' (no {min(missing)!r})'}: run it again")

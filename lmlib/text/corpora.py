@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 
-from lmlib.errors import EmptyCorpusError, UnknownNameError, nearest
+from lmlib.errors import EmptyCorpusError, EncodingError, UnknownNameError, nearest
 from lmlib.text import fetch, formats, reading, sources
 
 BUNDLED = {
@@ -108,22 +108,37 @@ def open_corpus(source, split=None, *, text=None, label=None):
         corpus = _bundled(str(source), split)
     elif str(source) in registry():
         corpus = _registered(str(source), split)
-    elif Path(source).expanduser().exists():
-        return _own(Path(source).expanduser(), split, text, label)
+    elif (path := _existing(source)) is not None:
+        return _own(path, split, text, label)
     else:
+        name = str(source) if len(str(source)) <= 100 else f"{str(source)[:100]}…"
         raise UnknownNameError(
-            f"there is no corpus and no file called {str(source)!r}{nearest(source, names())} (`lmlib corpora` lists the corpora)"
+            f"there is no corpus and no file called {name!r}{nearest(name, names())} (`lmlib corpora` lists the corpora; "
+            "text in memory is a corpus by `memory_corpus`)"
         )
     return _choose(corpus, text, label)
 
 
+def _existing(source):
+    """The path of a file or folder that is there, or None, also for what could be no path at all (a whole text, for instance)."""
+    try:
+        path = Path(source).expanduser()
+        return path if str(source) and path.exists() else None
+    except (OSError, RuntimeError, TypeError, ValueError):
+        return None
+
+
 def memory_corpus(documents, name="memory"):
-    """A corpus of documents that are in memory already: a list of str.
+    """A corpus of documents that are in memory already: a list of str; a single str is one document.
 
     Raises:
       EmptyCorpusError: no document holds anything but white space.
+      EncodingError: a document is not a str.
     """
-    documents = tuple(documents)
+    documents = (documents,) if isinstance(documents, str) else tuple(documents)
+    for i, document in enumerate(documents):
+        if not isinstance(document, str):
+            raise EncodingError(f"document {i} of {name} must be str, got {type(document).__name__}: decode bytes first")
     if not any(document.strip() for document in documents):
         raise EmptyCorpusError(f"{name} has no text: pass at least one document that is not empty")
     return Corpus(name, "all", None, lambda: ({"text": d} for d in documents), lambda: reading.sha256_of_documents(documents))

@@ -13,7 +13,7 @@ import zlib
 from functools import cache
 from pathlib import Path
 
-from lmlib.errors import EncodingError, IntegrityError, StorageError
+from lmlib.errors import EncodingError, IntegrityError, StorageError, UnavailableError
 
 COMPRESSED = (".gz", ".xz")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -32,6 +32,7 @@ def chunks(path):
     Raises:
       IntegrityError: the compressed stream is cut off or damaged.
       StorageError: the file may not be read.
+      UnavailableError: it is gone, or its disk is.
     """
     opener = {".gz": gzip.open, ".xz": lzma.open}.get(Path(path).suffix, open)
     try:
@@ -42,6 +43,8 @@ def chunks(path):
         raise IntegrityError(f"{path} is truncated or damaged ({error}): get the file again") from error
     except PermissionError as error:
         raise StorageError(f"cannot read {path}: permission denied") from error
+    except OSError as error:
+        raise UnavailableError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def lines(path, encoding="utf-8"):

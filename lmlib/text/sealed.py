@@ -57,8 +57,10 @@ def read_sealed(path, kind):
         raise FormatError(f"{path}, line {error.lineno}: not JSON ({error.msg}); the file is damaged or of another kind") from error
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}, byte {error.start}: not UTF-8; the file is damaged or of another kind") from error
-    except RecursionError as error:
-        raise FormatError(f"{path}: JSON nested too deeply; the file is damaged or of another kind") from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, brackets in brackets
+        raise FormatError(f"{path}: not JSON of ours ({error}); the file is damaged or of another kind") from error
+    except OSError as error:
+        raise UnavailableError(f"cannot read {path}: {error.strerror or error}") from error
     found = values.pop("format", None) if isinstance(values, dict) else None
     if found != kind:
         raise FormatError(f"{path}: format {found!r} where {kind!r} is needed")

@@ -116,7 +116,7 @@ def _jsonl_rows(path):
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # JSON's own errors are ValueErrors, and so is a number of 5,000 digits
             raise FormatError(f"{path} line {number} is not valid JSON: {error}") from error
         if not isinstance(row, dict):
             raise FormatError(f"{path} line {number} is a JSON {type(row).__name__}, not an object with named fields")

@@ -27,6 +27,7 @@ from lmlib.errors import (
     ShapeError,
     StorageError,
     UnavailableError,
+    as_array,
     check_ids,
     check_shape,
     storage_errors,
@@ -49,8 +50,8 @@ class TokenStore:
     """
 
     def __init__(self, ids, offsets, vocab_size, meta=None, *, _checked=False):
-        ids = check_shape(np.asarray(ids), (None,), "ids")
-        offsets = check_shape(np.asarray(offsets), (None,), "offsets")
+        ids = check_shape(as_array(ids, "ids"), (None,), "ids")
+        offsets = check_shape(as_array(offsets, "offsets"), (None,), "offsets")
         if ids.size == 0:
             raise EmptyCorpusError("no tokens: the text is empty, or the tokenizer knows none of its words")
         if not _checked:
@@ -63,10 +64,10 @@ class TokenStore:
     @classmethod
     def from_sequences(cls, sequences, vocab_size):
         """A store in memory from sequences of ids (lists or 1-D arrays), one a document."""
-        arrays = [np.asarray(s) if len(s) else np.zeros(0, np.int32) for s in sequences]
+        arrays = [check_shape(as_array(s, f"sequences[{i}]"), (None,), f"sequences[{i}]") for i, s in enumerate(sequences)]
         for i, array in enumerate(arrays):
-            if array.size:
-                check_ids(check_shape(array, (None,), f"sequences[{i}]"), vocab_size, f"sequences[{i}]")
+            if array.size:  # an empty list becomes an array of floats
+                check_ids(array, vocab_size, f"sequences[{i}]")
         ids = np.concatenate([array.astype(np.min_scalar_type(vocab_size - 1)) for array in arrays] or [np.zeros(0, np.int32)])
         return cls(ids, np.cumsum([0, *map(len, arrays)], dtype=np.int64), vocab_size)
 

@@ -10,6 +10,7 @@ from lmlib.errors import (
     EncodingError,
     FormatError,
     UnknownNameError,
+    as_array,
     check_ids,
     check_shape,
     nearest,
@@ -159,7 +160,7 @@ class Tokenizer:
         Raises:
           VocabularyError: an id is outside the vocabulary.
         """
-        ids = np.asarray(ids)
+        ids = as_array(ids, "ids")
         if not ids.size:
             return ""
         ids = check_ids(check_shape(ids, (None,), "ids"), self.vocab_size)
