@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmlib.arrays import all_finite
-from lmlib.errors import ConfigError, EmptyCorpusError
+from lmlib.errors import ConfigError, EmptyCorpusError, check_shape
 from lmlib.programs import register
 from lmlib.text.batches import keep_probability
 
@@ -285,12 +285,18 @@ def train_chunk(config, tables, chunks, state, batch, key):
 
     Returns:
       The new state, and metrics: the mean loss of the chunk's first step before it is learnt from, the learning rate at its
-      beginning, tokens read and tokens kept. A chunk after which a number is not finite leaves all but `step` and `skipped` as it was.
+      beginning, tokens read and tokens kept. A chunk after which a number is not finite leaves all but `step` and `skipped` as it was;
+      so does one with an id outside the vocabulary, in whose place JAX would take another row in silence.
+
+    Raises:
+      ShapeError: the tables are those of another vocabulary than the state.
     """
+    check_shape(tables["keep"], state["params"]["centre"].shape[:1], "the counts of the vocabulary")
     drawn = draw(config, tables, batch, key)
     steps = steps_in(config, drawn)
     old, done = state["params"], state["step"]
-    loss = step_loss(config, old, drawn, 0)
+    known = jnp.all((batch["ids"] >= 0) & (batch["ids"] < len(tables["keep"])))
+    loss = jnp.where(known, step_loss(config, old, drawn, 0), jnp.nan)
 
     def body(i, params):
         return step_update(config, tables, params, drawn, i, learning_rate(config, (done + i / steps) / chunks))
