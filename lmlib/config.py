@@ -45,6 +45,8 @@ def from_dict(cls, values):
       ConfigError: a field is unknown (names the nearest one), missing, or of the wrong type. Nothing is converted in
         silence, except that an int may stand for a float.
     """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{cls.__name__} must be a dict of its fields, got {type(values).__name__} {values!r}")
     fields = {field.name: field for field in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     for name in values:
@@ -75,6 +77,7 @@ def _convert(value, hint, name):
         return tuple(_convert(v, arguments[0], f"{name}[{i}]") for i, v in enumerate(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ConfigError(f"{name} must be {hint.__name__}, got {type(value).__name__} {value!r}")
+    kind = origin or hint
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ConfigError(f"{name} must be {kind.__name__}, got {type(value).__name__} {value!r}")
     return value

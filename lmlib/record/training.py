@@ -15,13 +15,14 @@ import os
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import jax
 import pandas as pd
 
 from lmlib.config import to_dict
-from lmlib.errors import ConfigError, LmlibError, StorageError, UnknownNameError, nearest
+from lmlib.errors import ConfigError, LmlibError, StorageError, UnknownNameError, nearest, storage_errors
 from lmlib.learn import checkpoint
 from lmlib.learn.train import fetch, fit, stop_on_sigterm
 from lmlib.measure.embeddings import METHODS, SIMILARITY_SETS, analogies, analogy_questions, similarity, similarity_set
@@ -87,7 +88,8 @@ def train_word2vec(
     given = {"parameters": settings, "seeds": [seed], "corpus": corpus}
     path = folder / VECTORS[format]
 
-    if run := finished_run(folder, **given):
+    known = _known(folder)
+    if known and (run := finished_run(folder, **given)):
         recorded = run.table("vectors").set_index("file")["sha256"]
         if not path.exists() or digest_of(path) != recorded.get(path.name):
             tokenizer = WordTokenizer.load(folder / "tokenizer.json")
@@ -96,7 +98,6 @@ def train_word2vec(
         print(f"{folder}: this run is finished; its vectors are in {path}")
         return path
 
-    known = _known(folder)
     # A new corpus is counted before the folder is touched: a fault in text or settings then leaves nothing behind
     tokenizer = None if known else _count_words(corpus, words)
     with open_run(folder, **given, existing="resume") as run:
@@ -116,9 +117,10 @@ def train_word2vec(
 
 def _known(folder):
     """Whether the folder holds a run; if not, it must not hold anything of the names that a run writes."""
-    if (folder / "run.json").exists():
-        return True
-    taken = [name for name in ("tokenizer.json", "tokens", "checkpoints", *VECTORS.values()) if (folder / name).exists()]
+    with storage_errors(folder):
+        if (folder / "run.json").exists():
+            return True
+        taken = [name for name in ("tokenizer.json", "tokens", "checkpoints", *VECTORS.values()) if (folder / name).exists()]
     if taken:
         raise StorageError(f"{folder} holds {', '.join(taken)}, but no run that made it: choose another folder")
     return False
@@ -171,6 +173,8 @@ def _train(run, config, tokenizer, chunks, seed, save_every, corpus):
                     print(f"stopped after {done:,} of {steps:,} chunks: the same command goes on from there", file=sys.stderr)
                     sys.exit(stop.status)
         run.time("training", time.monotonic() - start)
+    if skipped := int(state["skipped"]):
+        warnings.warn(f"{skipped} of {steps} chunks were skipped, since their result was not finite: lower the learning rate", stacklevel=2)
     return state
 
 
@@ -192,7 +196,7 @@ class _Speed:
     def show(self, step, words, loss):
         epoch = step // self._chunks + 1
         self._bar.set_description(f"epoch {epoch} of {self._epochs}", refresh=False)
-        self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
         self._bar.update(words)
         if self._start is None:
             self._start = time.monotonic()
@@ -200,7 +204,7 @@ class _Speed:
         self._words += words
         if self._bar.disable and (step + 1) % self._chunks == 0:
             rate = self._words / (time.monotonic() - self._start)
-            print(f"epoch {epoch} of {self._epochs}: loss {loss:.3f}, {rate:,.0f} words/s", flush=True)
+            print(f"epoch {epoch} of {self._epochs}: loss {loss:.4g}, {rate:,.0f} words/s", flush=True)
 
 
 def _make_durable(path):

@@ -123,7 +123,7 @@ class TokenStore:
 def _open_array(path, dtype, count, sha256, vocab_size=None):
     """A memory map of a file, once it has the size and the digest that it should have, and ids inside the vocabulary."""
     remedy = "it is damaged: write the tokens anew"
-    have, largest = hashlib.sha256(), 0
+    have, extremes = hashlib.sha256(), np.zeros(2, dtype)
     try:
         size = path.stat().st_size
         if size != count * dtype.itemsize:
@@ -131,13 +131,14 @@ def _open_array(path, dtype, count, sha256, vocab_size=None):
         with open(path, "rb") as file:
             while piece := file.read(1 << 22):
                 have.update(piece)
-                largest = max(largest, np.frombuffer(piece, dtype).max())
+                numbers = np.frombuffer(piece, dtype)
+                extremes = np.array([min(extremes[0], numbers.min()), max(extremes[1], numbers.max())])
     except FileNotFoundError as error:
         raise IntegrityError(f"{path} is missing: write the tokens anew") from error
     if have.hexdigest() != sha256:
         raise IntegrityError(f"{path} has SHA-256 {have.hexdigest()} where {sha256} is needed; {remedy}")
     if vocab_size is not None:
-        check_ids(largest, vocab_size, f"the largest id of {path}")
+        check_ids(extremes, vocab_size, f"smallest and largest id of {path}: ids")
     return np.memmap(path, dtype, "r", shape=(count,))
 
 
