@@ -141,6 +141,12 @@ def test_text_is_never_markup(payload):
     assert tags == [("progress", "max", "value")]
 
 
+def test_a_label_stands_above_the_tokens_and_is_no_markup():
+    shown = show.tokens(["a", "b"], label="<b>2 tokens")
+    assert repr(shown) == "<b>2 tokens: a|b"
+    assert shown._repr_html_().startswith('<div style="line-height: 1.9">&lt;b&gt;2 tokens<br><span')
+
+
 def test_visible_keeps_what_can_be_seen():
     assert show.visible("naïve 字\n\tΩ") == "naïve␣字↵⇥Ω"
 

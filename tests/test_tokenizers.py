@@ -141,6 +141,17 @@ def test_bytes_that_form_no_character_are_shown_as_such():
 # Words
 
 
+def test_pieces_are_the_tokens_one_by_one():
+    characters, words = CharTokenizer.train(["ab"]), WordTokenizer.train(["a b"], specials="<eos>")
+    assert characters.pieces(characters.encode("aé")) == ["a", r"\xc3", r"\xa9"]
+    assert words.pieces(words.encode("a c", after="<eos>")) == ["a", "<unk>", "<eos>"]
+    pairs = BytePairTokenizer.train(["low lower"] * 3, 256 + 3)
+    assert pairs.pieces(pairs.encode("low lower é")) == ["low", " ", "low", "er", " ", r"\xc3", r"\xa9"]
+    assert pairs.pieces([]) == []
+    with pytest.raises(VocabularyError):
+        words.pieces([words.vocab_size])
+
+
 def test_words_run_by_falling_count_and_unknown_ones_are_counted():
     tokenizer = WordTokenizer.train(["b a b c", "d b a"], min_count=1, max_size=3)
     assert tokenizer.words == ["b", "a", "c"]  # c and d are equally frequent

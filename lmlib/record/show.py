@@ -101,7 +101,8 @@ class LiveCurve:
         return self
 
     def add(self, step, loss):
-        """Add a point. A loss that the device is still computing is waited for only when the figure is drawn."""
+        """Add a point. A loss that the device is still computing is waited for only when the figure is drawn; so take it from the metrics
+        that `fit` yields, not from the state, whose arrays are gone by then."""
         self._points.append((step, loss))
         if interactive() and time.monotonic() - self._shown > max(1.0, 5 * self._cost):  # a fifth of the time at most
             self._draw()
@@ -190,11 +191,12 @@ class Markup:
         return self._text
 
 
-def tokens(pieces: Sequence[str], values: Sequence[float] | None = None) -> Markup:
+def tokens(pieces: Sequence[str], values: Sequence[float] | None = None, label: str = "") -> Markup:
     """Tokens side by side on coloured ground, their spaces and line breaks made visible.
 
     Args:
       values: a number in 0 … 1 for each token, the darker the larger; without them, neighbours have different colours.
+      label: what they are, a line above them.
     """
     if values is not None and len(values) != len(pieces):
         raise ShapeError(f"{len(values)} values for {len(pieces)} tokens")
@@ -204,7 +206,9 @@ def tokens(pieces: Sequence[str], values: Sequence[float] | None = None) -> Mark
         grounds = [f"rgba(1, 115, 178, {min(max(0.75 * float(value), 0.0), 0.75):.3f})" for value in values]
     style = "padding: 1px 3px; border-radius: 3px; color: black; background: {}"
     spans = [f'<span style="{style.format(ground)}">{escaped(visible(p))}</span>' for p, ground in zip(pieces, grounds, strict=True)]
-    return Markup(f'<div style="line-height: 1.9">{" ".join(spans)}</div>', "|".join(map(visible, pieces)))
+    text = "|".join(map(visible, pieces))
+    above, before = (f"{escaped(label)}<br>", f"{label}: ") if label else ("", "")
+    return Markup(f'<div style="line-height: 1.9">{above}{" ".join(spans)}</div>', before + text)
 
 
 def escaped(text) -> str:

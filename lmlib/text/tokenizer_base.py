@@ -168,6 +168,14 @@ class Tokenizer:
             ids = ids[ids < self.vocab_size - len(self.specials)]
         return self._decode(ids.tolist())
 
+    def pieces(self, ids):
+        """The text of each of (N,) ids by itself, a list of str, to look at. Bytes that form no character are written as \\xe4."""
+        ids = check_ids(check_shape(ids, (None,), "ids"), self.vocab_size) if len(ids) else []
+        return [self._piece(int(i)) for i in ids]
+
+    def _piece(self, i):
+        return self._bytes[i].decode("utf-8", "backslashreplace")
+
     def save(self, path):
         """Write the tokenizer as JSON with its digest: the same bytes for the same tokenizer."""
         write_sealed(path, FORMAT, self._state)

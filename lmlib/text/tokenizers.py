@@ -190,6 +190,9 @@ class WordTokenizer(Tokenizer):
             encoded.append(ids if self.unk_id is not None else ids[ids >= 0])
         return encoded
 
+    def _piece(self, i):
+        return self.tokens[i]
+
     def _decode(self, ids):
         words = [self.tokens[i] for i in ids]
         if self.segmentation != "cjk":
