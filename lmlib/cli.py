@@ -91,7 +91,7 @@ def train_word2vec(arguments) -> int:
     group = parser.add_argument_group("training")
     group.add_argument("--preset", choices=presets(SkipGramConfig), help="settings to start from, instead of the defaults below")
     add_fields(group, SkipGramConfig)
-    group.add_argument("--chunk", type=int, default=1 << 18, help="tokens a compiled call (default: %(default)s)")
+    group.add_argument("--chunk", type=int, default=1 << 20, help="tokens a compiled call (default: %(default)s)")
     group.add_argument("--save-every", type=int, metavar="CHUNKS", help="default: every epoch, and once a minute")
 
     options = parse(parser, arguments)
