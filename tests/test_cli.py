@@ -26,8 +26,9 @@ from lmlib.text.batches import CorpusChunks, write_tokens
 from lmlib.text.corpora import names
 from lmlib.text.tokenizers import WordTokenizer
 
-CONFIG = word2vec.SkipGramConfig.tiny(dimension=8, epochs=2, blocks=4)
-SETTINGS = ["--preset", "tiny", "--dimension", "8", "--epochs", "2", "--blocks", "4", "--chunk", "1024", "--min-count", "3"]
+CONFIG = word2vec.SkipGramConfig.tiny(dimension=8, epochs=2, blocks=4, learning_rate=0.05)
+SETTINGS = ["--preset", "tiny", "--dimension", "8", "--epochs", "2", "--blocks", "4", "--learning-rate", "0.05"]
+SETTINGS += ["--chunk", "1024", "--min-count", "3"]
 CHUNKS = 2 * 20  # of a run: two epochs of 20,000 words
 
 

@@ -453,6 +453,9 @@ def test_training_that_diverges(finished, tmp_path, monkeypatch, capsys):
     assert "Lower the learning rate" in one_line(capsys)
     with pytest.warns(UserWarning, match="4 of 4 chunks were skipped"):
         train_word2vec(open_corpus(finished / "my.txt"), tmp_path / "short", word2vec.SkipGramConfig.tiny(epochs=1), chunk=200)
+    monkeypatch.setattr(word2vec, "step_loss", lambda *_: jnp.float32(8.32))  # finite, but more than twice 6 ln 2
+    with pytest.warns(UserWarning, match=r"training diverged: the loss is 8\.32, that of untrained vectors 4\.159"):
+        train_word2vec(open_corpus(finished / "my.txt"), tmp_path / "worse", word2vec.SkipGramConfig.tiny(epochs=1), chunk=400)
 
 
 def test_what_is_damaged_in_an_unfinished_run_and_cannot_be_made_again(finished, tmp_path, capsys):

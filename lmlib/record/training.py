@@ -50,7 +50,7 @@ def train_word2vec(
     words: dict | None = None,
     text: str | None = None,
     seed: int = 1,
-    chunk: int = 1 << 18,
+    chunk: int = 1 << 20,
     save_every: int | None = None,
     format: str = "word2vec",
 ) -> Path:
@@ -175,6 +175,11 @@ def _train(run, config, tokenizer, chunks, seed, save_every, corpus):
         run.time("training", time.monotonic() - start)
     if skipped := int(state["skipped"]):
         warnings.warn(f"{skipped} of {steps} chunks were skipped, since their result was not finite: lower the learning rate", stacklevel=2)
+    if steps > first and record["loss"] > 2 * (untrained := (1 + config.negatives) * math.log(2)):
+        warnings.warn(
+            f"training diverged: the loss is {record['loss']:.4g}, that of untrained vectors {untrained:.4g}; lower the learning rate",
+            stacklevel=2,
+        )
     return state
 
 
