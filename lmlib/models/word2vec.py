@@ -45,18 +45,18 @@ CACHE_LINE = 16  # floats
 class SkipGramConfig:
     """Skip-gram with negative sampling; the defaults are the setting of the benchmark, with rates chosen on WikiText-2."""
 
-    dimension: int = 100  # D
+    dimension: int = 100  # D, length of a vector
     window: int = 5  # largest radius; each centre draws its own from 1 … window
     negatives: int = 5  # k of equation 4: noise pairs for each positive one
     subsample: float = 1e-3  # t of equation 5; 0 keeps every word
-    noise_power: float = 0.75
-    learning_rate: float = 0.1  # falls linearly over the run
-    final_learning_rate: float = 1e-5
-    epochs: int = 3
-    block: int = 32  # B
-    blocks: int = 64  # N
-    shared_negatives: int = 32  # K
-    cap: float = 32.0  # pair updates a step that a row may take at the full learning rate
+    noise_power: float = 0.75  # of the counts, in the distribution of the noise words
+    learning_rate: float = 0.1  # at the beginning; it falls linearly over the run
+    final_learning_rate: float = 1e-5  # it falls no lower
+    epochs: int = 3  # passes over the corpus
+    block: int = 16  # B, neighbouring centres that share their noise words
+    blocks: int = 64  # N, blocks a step
+    shared_negatives: int = 32  # K, noise words of a block; few of them, at a high rate, make training diverge
+    cap: float = 16.0  # pair updates a step that a row may take at the full learning rate
 
     def __post_init__(self):
         for name in ("dimension", "window", "negatives", "epochs", "block", "blocks", "shared_negatives", "learning_rate", "cap"):
@@ -68,7 +68,7 @@ class SkipGramConfig:
     @classmethod
     def tiny(cls, **changes):
         """For tests and for corpora of some ten thousand words: seconds."""
-        return cls(**{"dimension": 16, "block": 8, "blocks": 8, "shared_negatives": 8} | changes)
+        return cls(**{"dimension": 16, "block": 8, "blocks": 8, "shared_negatives": 16, "learning_rate": 0.05} | changes)
 
     @classmethod
     def paper(cls, **changes):

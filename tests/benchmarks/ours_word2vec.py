@@ -16,7 +16,7 @@ from lmlib.text.store import write_tokens
 from lmlib.text.tokenizers import WordTokenizer
 from tests.benchmarks.worker import serve
 
-CHUNK = 1 << 18  # tokens, as in `lmlib train`
+CHUNK = 1 << 20  # tokens, as in `lmlib train`
 
 
 def describe():
