@@ -54,7 +54,7 @@ class SkipGramConfig:
     final_learning_rate: float = 1e-5  # it falls no lower
     epochs: int = 3  # passes over the corpus
     block: int = 16  # B, neighbouring centres that share their noise words
-    blocks: int = 64  # N, blocks a step
+    blocks: int = 128  # N, blocks a step
     shared_negatives: int = 32  # K, noise words of a block; few of them, at a high rate, make training diverge
     cap: float = 16.0  # pair updates a step that a row may take at the full learning rate
 

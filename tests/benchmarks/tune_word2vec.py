@@ -3,12 +3,14 @@
     python -m tests.benchmarks.tune_word2vec peer ours
 
 Text: the training part of wikitext-2, prepared as in the benchmark. Score: the mean of the Spearman correlations on SimLex-999 and
-RG-65, over three seeds; the best of the grid is chosen. Vectors are kept in runs/, so that an interrupted search goes on where it was.
+RG-65, over three seeds; `choose` says which point is taken. Vectors are kept in runs/, so that an interrupted search goes on where it was.
 """
 
 import json
+import statistics
 import sys
 
+from lmlib.errors import LmlibError
 from lmlib.measure.embeddings import similarity, similarity_set
 from lmlib.models.vectors import WordVectors
 from lmlib.text.corpora import open_corpus
@@ -19,17 +21,17 @@ SETS = ("simlex999", "rg65")
 GRIDS = {
     "peer": [{"alpha": alpha} for alpha in (0.025, 0.05, 0.075, 0.1, 0.15, 0.2)],
     "ours": [
-        {"learning_rate": rate, "cap": cap, "shared_negatives": shared}
-        for shared in (32, 48, 64)
-        for cap in (16.0, 32.0)
-        for rate in (0.075, 0.1, 0.125)
+        {"learning_rate": rate, "cap": cap, "block": 16, "blocks": blocks, "shared_negatives": shared}
+        for blocks, shared in ((64, 16), (64, 32), (128, 32))
+        for cap in (8.0, 16.0, 32.0)
+        for rate in (0.075, 0.1, 0.125, 0.15)
     ],
 }
 
 
 def search(side, worker, text, folder):
-    """Score every point of a side's grid; returns the rows, best first."""
-    rows = []
+    """Score every point of a side's grid; returns the rows, best first, and last the points at which training diverged."""
+    rows, diverged = [], []
     for point in GRIDS[side]:
         scores = []
         for seed in SEEDS:
@@ -37,14 +39,37 @@ def search(side, worker, text, folder):
             output = folder / f"{name}.bin"
             if not output.exists():
                 part = output.with_suffix(".part")
-                worker.call("run", corpus=str(text), seed=seed, output=str(part), epochs=word2vec.EPOCHS, **word2vec.SETTING, **point)
+                try:
+                    worker.call("run", corpus=str(text), seed=seed, output=str(part), epochs=word2vec.EPOCHS, **word2vec.SETTING, **point)
+                except LmlibError as error:
+                    if "NonFiniteError" not in str(error):
+                        raise
+                    break
                 part.replace(output)
             scores.append(word2vec.similarities(WordVectors.load(output), SETS))
+        if len(scores) < len(SEEDS):
+            diverged.append({"parameters": point, "diverged": True})
+            print(side, point, "diverged", flush=True)
+            continue
         row = {"parameters": point} | {name: harness.over_seeds([s[name] for s in scores]) for name in SETS}
         row["covered"] = {name: similarity(WordVectors.load(output), similarity_set(name)).covered for name in SETS}
         rows.append(row | {"score": sum(row[name]["mean"] for name in SETS) / len(SETS)})
         print(side, point, {name: round(row[name]["mean"], 4) for name in SETS}, round(rows[-1]["score"], 4), flush=True)
-    return sorted(rows, key=lambda row: -row["score"])
+    return sorted(rows, key=lambda row: -row["score"]) + diverged
+
+
+def choose(side, rows):
+    """The parameters of the best point; on our side of the points within one standard error of it, at the lowest learning rate, the best.
+
+    Steps over blocks break down above a rate that depends on the corpus, so that ours is the more cautious choice; the peer has the best.
+    """
+    best = rows[0]
+    if side == "peer":
+        return best["parameters"]
+    seeds = [statistics.fmean(pair) for pair in zip(*(best[name]["values"] for name in SETS), strict=True)]
+    least = best["score"] - statistics.stdev(seeds) / len(seeds) ** 0.5
+    close = [row for row in rows if row.get("score", -1) >= least]
+    return min(close, key=lambda row: (row["parameters"]["learning_rate"], -row["score"]))["parameters"]
 
 
 def main(sides):
@@ -59,7 +84,7 @@ def main(sides):
         for side, worker in (("peer", peer), ("ours", ours)):
             if side in sides:
                 result["grids"][side] = search(side, worker, folder / "corpus.txt", folder)
-                result["chosen"][side] = result["grids"][side][0]["parameters"]
+                result["chosen"][side] = choose(side, result["grids"][side])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(harness.rounded(result), indent=2) + "\n", encoding="utf-8")
 
