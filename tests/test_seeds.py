@@ -12,12 +12,12 @@ from lmlib.record.seeds import LEAST_TOLERANCE, score_tables
 
 def frames(spread=0.1):
     scores = {1: (0.5, 0.9), 2: (0.5 + spread, 0.9), 3: (0.5 - spread, 0.9)}
-    return {seed: pd.DataFrame({"set": ["b", "a"], "accuracy": values, "covered": [7, 8]}) for seed, values in scores.items()}
+    return {seed: pd.DataFrame({"set": ["b", "a"], "accuracy": values, "covered": [7, 8], "loss": seed}) for seed, values in scores.items()}
 
 
 def made(tmp_path, frames, **more):
     with open_run(tmp_path, parameters={}, seeds=list(frames)) as run:
-        return score_tables(run, "scores", frames, "set", "accuracy", **more)
+        return score_tables(run, "scores", frames, "set", "accuracy", beside=["covered"], **more)
 
 
 def test_mean_and_deviation_over_seeds(tmp_path):

@@ -81,7 +81,7 @@ def curve(data, x="step", y="loss", hue=None, *, optimum=None, optimum_label="be
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
-def lines(x, ys, *, xscale="linear", yscale="linear", marker="", xlabel="", ylabel="", ax=None):
+def lines(x, ys, *, xscale="linear", yscale="linear", marker="", beside=False, xlabel="", ylabel="", ax=None):
     """Several lines over one x, told apart by colour and by dashes.
 
     Args:
@@ -89,13 +89,17 @@ def lines(x, ys, *, xscale="linear", yscale="linear", marker="", xlabel="", ylab
       ys: a mapping from the label of a line to its values.
       xscale, yscale: "linear" or "log".
       marker: of matplotlib, for each value.
+      beside: put the legend to the right of the axes, where it covers no line.
     """
-    ax = new_axes() if ax is None else ax
+    ax = new_axes(6.4 if beside else 5.0) if ax is None else ax
     for i, (label, y) in enumerate(ys.items()):
         style = {"color": PALETTE[i % len(PALETTE)], "linestyle": _STYLES[i % len(_STYLES)], "marker": marker, "markersize": 4.5}
         ax.plot(np.arange(len(y)) if x is None else x, y, label=label, **style)
     ax.set(xscale=xscale, yscale=yscale)
-    return _labelled(ax, "", "", xlabel, ylabel)
+    _labelled(ax, "", "", xlabel, ylabel)
+    if beside:
+        ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
 
 
 def bars(data, x, y, hue=None, *, xlabel=None, ylabel=None, ax=None):
