@@ -92,7 +92,8 @@ def alternate(ours, peer, arguments, *, pairs=5):
     runs = {worker.name: [] for worker in (ours, peer)}
     for seed in range(pairs + 1):
         for worker in (ours, peer):
-            runs[worker.name].append(worker.call("run", **arguments(worker, seed)))
+            runs[worker.name].append(result := worker.call("run", **arguments(worker, seed)))
+            print(f"{f'pair {seed} of {pairs}' if seed else 'warm-up'}: {worker.name} {result['seconds']:.1f} s", flush=True)
     return runs[ours.name], runs[peer.name]
 
 
