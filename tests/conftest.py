@@ -1,6 +1,7 @@
 """Strict flags for every test: reproducible mode, ranks that must agree, warnings as errors; real data and soak tests behind markers."""
 
 import os
+import signal
 
 os.environ.setdefault("LMLIB_REPRODUCIBLE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -11,6 +12,9 @@ import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so it is in a job that a shell starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):
