@@ -31,7 +31,7 @@ soak: setup  ## run the long tests
 	@$(RUN) -m pytest -q --soak -m soak
 
 lab: setup  ## open JupyterLab on notebooks/
-	@$(RUN) -m jupyterlab notebooks
+	@$(RUN) -m jupyterlab notebooks --ContentsManager.allow_hidden=True  # the twins lie in .src, and are read with their notebooks
 
 bench: setup peers  ## time lmlib and its peers in turn, into results/benchmarks/
 	@$(RUN) -m tests.benchmarks $(BENCH)
