@@ -61,7 +61,7 @@ def choose(grids, side):
     """The parameters of the best point of a side's grid; on our side, of the points at the learning rate that was chosen for the peer.
 
     A rate well above it scores a little better here, but is close to where steps over blocks break down, and where that is depends on
-    the corpus; so both sides run at one rate. This rule was settled after the grids, and single runs on the benchmark's own corpus, had been
+    the corpus; so both sides run at one rate. This rule was settled after the grids, and single runs on the benchmark's corpus, had been
     seen: a choice by a rule that is fixed beforehand is still to be made.
     """
     rows = [row for row in grids[side] if "score" in row]
