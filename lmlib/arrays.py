@@ -12,11 +12,6 @@ def length_mask(lengths_B, max_length):
     return jnp.arange(max_length)[None, :] < lengths_B[:, None]
 
 
-def parameter_count(params):
-    """Number of scalars in a tree of arrays."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
 def all_finite(tree):
     """A scalar that is True if every number of every array in the tree is finite."""
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
