@@ -7,6 +7,7 @@ from lmlib import runtime  # prepares the process, so it stands before jax
 
 # isort: split
 import jax
+import jax.monitoring
 
 from lmlib.learn.train import fit
 from lmlib.models import word2vec
@@ -22,6 +23,12 @@ CHUNK = 1 << 20  # tokens, as in `lmlib train`
 def describe():
     """The machine as this process sees it, reproducible mode included."""
     return {"name": "lmlib", "machine": runtime.machine()}
+
+
+compiling = []  # seconds of every stage of every compilation of this process
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, seconds, **_: compiling.append(seconds) if event.startswith("/jax/core/compile/") else None
+)
 
 
 @cache
@@ -57,6 +64,7 @@ def run(corpus, seed, output, epochs, vector_size, window, negative, sample, min
     config = word2vec.SkipGramConfig(**setting, **hyper_parameters)
     batches, train_step = program(corpus, min_count, config)
     init_key, key = jax.random.split(jax.random.key(seed))
+    compiling.clear()
     start = time.perf_counter()
     initial = word2vec.init_state(config, len(tokenizer.words), init_key)
     for state, _ in fit(train_step, initial, batches, key=key, steps=epochs * len(batches)):  # noqa: B007
@@ -66,6 +74,7 @@ def run(corpus, seed, output, epochs, vector_size, window, negative, sample, min
     WordVectors(tokenizer.words, vectors_VD, tokenizer.counts).save(output, "word2vec-binary")
     return {
         "seconds": seconds,
+        "compile_seconds": sum(compiling),
         "vocabulary_seconds": vocabulary_seconds,
         "vocabulary": len(tokenizer.words),
         "words": int(tokenizer.counts.sum()),

@@ -2,11 +2,13 @@
 
     python -m tests.benchmarks.tune_word2vec peer ours
 
-Text: the training part of wikitext-2, prepared as in the benchmark. Score: the mean of the Spearman correlations on SimLex-999 and
-RG-65, over three seeds; `choose` says which point is taken. Vectors are kept in runs/, so that an interrupted search goes on where it was.
+Text: the training part of wikitext-2, prepared as in the benchmark. Score: the Spearman correlations on SimLex-999 and RG-65 pooled as
+correlations are (Fisher's z, weighted by covered pairs - 3), averaged over five seeds. `choose` says which point is taken. Rule and
+seeds were fixed before any run with them. Vectors are kept in runs/, so that an interrupted search goes on where it was.
 """
 
 import json
+import math
 import sys
 
 from lmlib.errors import LmlibError
@@ -15,7 +17,7 @@ from lmlib.models.vectors import WordVectors
 from lmlib.text.corpora import open_corpus
 from tests.benchmarks import harness, word2vec
 
-SEEDS = (1, 2, 3)
+SEEDS = (11, 12, 13, 14, 15)
 SETS = ("simlex999", "rg65")
 GRIDS = {
     "peer": [{"alpha": alpha} for alpha in (0.025, 0.05, 0.075, 0.1, 0.15, 0.2)],
@@ -23,7 +25,7 @@ GRIDS = {
         {"learning_rate": rate, "cap": cap, "block": 16, "blocks": 128, "shared_negatives": shared}
         for shared in (24, 32)
         for cap in (8.0, 16.0, 32.0)
-        for rate in (0.075, 0.1, 0.125, 0.15)
+        for rate in (0.05, 0.075, 0.1, 0.125, 0.15)
     ],
 }
 
@@ -45,30 +47,36 @@ def search(side, worker, text, folder):
                         raise
                     break
                 part.replace(output)
-            scores.append(word2vec.similarities(WordVectors.load(output), SETS))
+            scores.append({name: similarity(WordVectors.load(output), similarity_set(name)) for name in SETS})
         if len(scores) < len(SEEDS):
             diverged.append({"parameters": point, "diverged": True})
             print(side, point, "diverged", flush=True)
             continue
-        row = {"parameters": point} | {name: harness.over_seeds([s[name] for s in scores]) for name in SETS}
-        row["covered"] = {name: similarity(WordVectors.load(output), similarity_set(name)).covered for name in SETS}
-        rows.append(row | {"score": sum(row[name]["mean"] for name in SETS) / len(SETS)})
-        print(side, point, {name: round(row[name]["mean"], 4) for name in SETS}, round(rows[-1]["score"], 4), flush=True)
-    return sorted(rows, key=lambda row: -row["score"]) + diverged
+        rows.append(
+            {"parameters": point}
+            | {name: harness.over_seeds([of[name].spearman for of in scores]) for name in SETS}
+            | {"covered": {name: scores[0][name].covered for name in SETS}, "score": harness.over_seeds([pooled(of) for of in scores])}
+        )
+        print(side, point, {name: round(rows[-1][name]["mean"], 4) for name in (*SETS, "score")}, flush=True)
+    return sorted(rows, key=lambda row: -row["score"]["mean"]) + diverged
 
 
-def choose(grids, side):
-    """The parameters of the best point of a side's grid; on our side, of the points at the learning rate that was chosen for the peer.
+def pooled(scores):
+    """The correlations of one model on several sets as one: the mean of Fisher's z, weighted by its inverse variance, covered pairs - 3."""
+    weights = [score.covered - 3 for score in scores.values()]
+    return math.tanh(sum(w * math.atanh(score.spearman) for w, score in zip(weights, scores.values(), strict=True)) / sum(weights))
 
-    A rate well above it scores a little better here, but is close to where steps over blocks break down, and where that is depends on
-    the corpus; so both sides run at one rate. This rule was settled after the grids, and single runs on the benchmark's corpus, had been
-    seen: a choice by a rule that is fixed beforehand is still to be made.
+
+def choose(rows):
+    """The parameters taken from a side's grid, by the rule of one standard error (Breiman et al. 1984, section 3.4.3).
+
+    Of the points whose score is within one standard error of the best point's, the fastest: on our side the one with the fewest shared
+    negatives; nothing in the peer's grid changes its speed. Among equally fast ones the best.
     """
-    rows = [row for row in grids[side] if "score" in row]
-    if side == "ours":
-        rate = choose(grids, "peer")["alpha"]
-        rows = [row for row in rows if row["parameters"]["learning_rate"] == rate]
-    return max(rows, key=lambda row: row["score"])["parameters"]
+    rows = [row for row in rows if "score" in row]
+    best = max((row["score"] for row in rows), key=lambda score: score["mean"])
+    near = [row for row in rows if row["score"]["mean"] >= best["mean"] - best["sd"] / math.sqrt(best["n"])]
+    return min(near, key=lambda row: (row["parameters"].get("shared_negatives", 0), -row["score"]["mean"]))["parameters"]
 
 
 def main(sides):
@@ -83,7 +91,7 @@ def main(sides):
         for side, worker in (("peer", peer), ("ours", ours)):
             if side in sides:
                 result["grids"][side] = search(side, worker, folder / "corpus.txt", folder)
-                result["chosen"][side] = choose(result["grids"], side)
+                result["chosen"][side] = choose(result["grids"][side])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(harness.rounded(result), indent=2) + "\n", encoding="utf-8")
 

@@ -110,7 +110,7 @@ def run(pairs=5):
                 "vocabulary_seconds": harness.spread([r["vocabulary_seconds"] for r in results]),
                 "first_run_seconds": results[0]["seconds"],
             }
-            | {key: results[-1][key] for key in ("compile_seconds", "own_count") if key in results[-1]}
+            | {key: results[0][key] for key in ("compile_seconds", "own_count") if key in results[0]}
             for side, results in runs.items()
         },
         corpus=corpus | {"words_in_vocabulary": words, "vocabulary": distinct},
