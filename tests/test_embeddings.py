@@ -16,6 +16,7 @@ from lmlib.measure.embeddings import (
     SIMILARITY_SETS,
     analogies,
     analogy_questions,
+    covered_rows,
     neighbours,
     parse_analogies,
     parse_similarity,
@@ -24,6 +25,7 @@ from lmlib.measure.embeddings import (
     three_cos_add,
     three_cos_mul,
 )
+from lmlib.measure.sets import CHINESE_ANALOGY_SETS, CHINESE_SIMILARITY_SETS
 from lmlib.models.vectors import WordVectors
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -332,3 +334,20 @@ def test_published_analogies():
     assert questions["family"][0] == ("boy", "girl", "brother", "sister")
     assert sum(map(len, analogy_questions("google-phrases").values())) == 3218
     assert set(ANALOGY_SETS) == {"google", "google-phrases"}
+
+
+@pytest.mark.data
+def test_published_chinese_sets():
+    """240 and 297 pairs; CA8 has 10,177 morphological and 7,636 semantic questions, 17,813 in all (Li et al. 2018, table 2)."""
+    assert {name: len(similarity_set(name)) for name in CHINESE_SIMILARITY_SETS} == {"wordsim-240": 240, "wordsim-297": 297}
+    assert similarity_set("wordsim-297")[4] == ("钱", "现金", 4.58)
+    sizes = {name: {c: len(q) for c, q in analogy_questions(name).items()} for name in CHINESE_ANALOGY_SETS}
+    assert sizes["ca8-morphological"] == {"A": 2554, "prefix": 2553, "AB": 2535, "suffix": 2535}
+    assert sizes["ca8-semantic"] == {"geography": 3192, "nature": 1370, "history": 1465, "people": 1609}
+    assert analogy_questions("ca8-morphological")["A"][0] == ("避", "避一避", "补", "补一补")
+
+
+def test_covered_rows_are_those_of_the_most_frequent_spelling():
+    vectors = WordVectors(["Apple", "apple", "pear"], np.eye(3), counts=[1, 9, 5])
+    assert covered_rows(vectors, ["PEAR", "ghost", "Apple", "PEAR"]) == {"PEAR": 2, "Apple": 1}
+    assert covered_rows(vectors, ["PEAR", "Apple"], ignore_case=False) == {"Apple": 0}

@@ -8,10 +8,7 @@ little. Conventions, for comparison with published numbers (they are those of wo
 - an analogy is answered from the `restrict` most frequent words, never by a word of the question, and a question with a word outside
   those is not covered either.
 
-The sets: WordSim-353 (Finkelstein et al. 2002; split into similarity and relatedness by Agirre et al. 2009), SimLex-999 (Hill,
-Reichart and Korhonen 2015: similarity proper, so "coast, shore" is high and "coffee, cup" low), RG-65 (Rubenstein and Goodenough 1965),
-MC-30 (Miller and Charles 1991), rare words (Luong, Socher and Manning 2013), MTurk-287 (Radinsky et al. 2011), YP-130 (Yang and Powers
-2006), Verb-143 (Baker, Reichart and Korhonen 2014); the analogies are those of Mikolov et al. 2013 (arXiv 1301.3781).
+The published sets of pairs and questions are in `lmlib.measure.sets`.
 
 Shapes: V vocabulary, N candidates for an answer, D dimensions, Q queries, U distinct words of some questions.
 """
@@ -22,23 +19,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lmlib.errors import ConfigError, FormatError, ShapeError, UnknownNameError, check_shape, nearest
+from lmlib.errors import ConfigError, ShapeError, UnknownNameError, check_shape, nearest
+from lmlib.measure.sets import ANALOGY_SETS, SIMILARITY_SETS, analogy_questions, parse_analogies, parse_similarity, similarity_set
 from lmlib.models.vectors import WordVectors
-from lmlib.text.corpora import read_text
 
-SIMILARITY_SETS = {
-    "ws353": "EN-WS-353-ALL.txt",
-    "ws353-sim": "EN-WS-353-SIM.txt",
-    "ws353-rel": "EN-WS-353-REL.txt",
-    "simlex999": "EN-SIMLEX-999.txt",
-    "rg65": "EN-RG-65.txt",
-    "mc30": "EN-MC-30.txt",
-    "rw": "EN-RW-STANFORD.txt",
-    "mturk287": "EN-MTurk-287.txt",
-    "yp130": "EN-YP-130.txt",
-    "verb143": "EN-VERB-143.txt",
-}
-ANALOGY_SETS = {"google": "questions-words.txt", "google-phrases": "questions-phrases.txt"}
+__all__ = [
+    "ANALOGY_SETS",
+    "METHODS",
+    "SIMILARITY_SETS",
+    "Analogies",
+    "AnalogyScore",
+    "Neighbours",
+    "Similarity",
+    "analogies",
+    "analogy_questions",
+    "covered_rows",
+    "neighbours",
+    "parse_analogies",
+    "parse_similarity",
+    "similarity",
+    "similarity_set",
+    "three_cos_add",
+    "three_cos_mul",
+]
 
 _COSINES_AT_ONCE = 1 << 24  # 64 MB
 _QUESTIONS_AT_ONCE = 512  # their words' cosines with 30,000 candidates take 184 MB if all differ, in practice a tenth of it
@@ -300,6 +303,16 @@ def _most_frequent(vectors, restrict):
     return order_V[:restrict]
 
 
+def covered_rows(vectors: WordVectors, words, *, ignore_case: bool = True) -> dict[str, int]:
+    """The row of each of some words, in their order and each once; words without a vector are left out.
+
+    Words are matched as everywhere here: without regard to case, the most frequent of several spellings.
+    """
+    order_V = _most_frequent(vectors, None)
+    spelling, places = _places(vectors, order_V, ignore_case)
+    return {word: int(order_V[places[spelling(word)][0]]) for word in words if spelling(word) in places}
+
+
 def _places(vectors, order_N, ignore_case):
     """How words are spelt for comparison, and the places in `order_N` of each such spelling, most frequent first."""
     spelling = str.upper if ignore_case else str  # upper, not casefold: what gensim compares
@@ -307,89 +320,3 @@ def _places(vectors, order_N, ignore_case):
     for place, row in enumerate(order_N):
         places[spelling(vectors.words[row])].append(place)
     return spelling, dict(places)
-
-
-# The published sets
-
-
-def similarity_set(name: str) -> list[tuple[str, str, float]]:
-    """The (word, word, score) triples of a published set: one of SIMILARITY_SETS, from the corpus "wordsim-en".
-
-    Raises:
-      UnknownNameError: there is no such set.
-      UnavailableError: the corpus is not at hand.
-      FormatError: the file is damaged; names the line.
-    """
-    return parse_similarity(*_read_set(name, "wordsim-en", SIMILARITY_SETS))
-
-
-def analogy_questions(name: str = "google") -> dict[str, list[tuple[str, str, str, str]]]:
-    """The questions of a published set by category: one of ANALOGY_SETS, from the corpus "analogy-en".
-
-    Raises: as `similarity_set`.
-    """
-    return parse_analogies(*_read_set(name, "analogy-en", ANALOGY_SETS))
-
-
-def _read_set(name, corpus, files):
-    if name not in files:
-        raise UnknownNameError(f"unknown set {name!r}{nearest(name, files)} (sets: {', '.join(files)})")
-    return read_text(corpus, files[name]), f"{corpus}/{files[name]}"
-
-
-def parse_similarity(text: str, source: str = "text") -> list[tuple[str, str, float]]:
-    """Read lines of two words and a score, parted by tabs or spaces; a line that begins with # is a comment.
-
-    Raises:
-      FormatError: a line has other than three columns, or a score that is not a finite number; names `source` and line.
-    """
-    pairs = []
-    for number, line in _lines(text):
-        if line.startswith("#"):
-            continue
-        fields = line.split()
-        if len(fields) != 3:
-            raise FormatError(f"{source}:{number}: expected two words and a score, got {len(fields)} columns: {line[:80]!r}")
-        try:
-            score = float(fields[2]) if "_" not in fields[2] else math.nan  # Python would read 1_0 as ten
-        except ValueError:
-            score = math.nan
-        if not math.isfinite(score):
-            raise FormatError(f"{source}:{number}: the score {fields[2]!r} is not a finite number")
-        pairs.append((fields[0], fields[1], score))
-    if not pairs:
-        raise FormatError(f"{source}:1: there is no pair of words")
-    return pairs
-
-
-def parse_analogies(text: str, source: str = "text") -> dict[str, list[tuple[str, str, str, str]]]:
-    """Read the format of word2vec's questions-words.txt: ": category" lines, each followed by lines of four words.
-
-    Raises:
-      FormatError: a line has other than four words, or a category has no name, no question or comes twice; names `source` and line.
-    """
-    questions, category = {}, None
-    for number, line in _lines(text):
-        where = f"{source}:{number}"
-        if line.startswith(":"):
-            if category is not None and not questions[category]:
-                raise FormatError(f"{where}: the category {category!r} before this line has no question")
-            category = line[1:].strip()
-            if not category or category in questions:
-                raise FormatError(f"{where}: the category {category!r} comes twice" if category else f"{where}: a category without a name")
-            questions[category] = []
-            continue
-        words = tuple(line.split())
-        if category is None:
-            raise FormatError(f"{where}: expected ': category' before the first question, got {line[:80]!r}")
-        if len(words) != 4:
-            raise FormatError(f"{where}: expected four words, got {len(words)}: {line[:80]!r}")
-        questions[category].append(words)
-    if category is None or not questions[category]:
-        raise FormatError(f"{source}: the file ends without a question")
-    return questions
-
-
-def _lines(text):
-    """(number from 1, line) without the one newline that may end the text."""
-    return enumerate((line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")), 1)
