@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ from lmlib.learn.checkpoint import Checkpoints
 from lmlib.learn.losses import next_token_loss
 from lmlib.learn.train import fit, init_train_state, make_train_step
 from lmlib.measure.perplexity import perplexity
-from lmlib.models import word2vec
+from lmlib.models import windows, word2vec
 from lmlib.models.base import split
 from lmlib.models.bigram import Bigram, BigramConfig
 from lmlib.models.vectors import WordVectors
@@ -448,12 +449,17 @@ def test_a_finished_run_that_was_damaged_is_not_taken_for_sound(finished, capsys
 
 def test_training_that_diverges(finished, tmp_path, monkeypatch, capsys):
     """Ten chunks in a row without a finite result end the run; fewer are told, since the vectors then are not what was asked for."""
-    monkeypatch.setattr(word2vec, "step_loss", lambda *_: jnp.nan)
+
+    def losses_are(value):
+        method = word2vec.METHOD._replace(loss=lambda *_: value)
+        monkeypatch.setattr(word2vec, "train_chunk", partial(windows.train_chunk, method))
+
+    losses_are(jnp.nan)
     assert train(finished / "my.txt", tmp_path / "long", "--chunk", "50") == 1
     assert "Lower the learning rate" in one_line(capsys)
     with pytest.warns(UserWarning, match="4 of 4 chunks were skipped"):
         train_word2vec(open_corpus(finished / "my.txt"), tmp_path / "short", word2vec.SkipGramConfig.tiny(epochs=1), chunk=200)
-    monkeypatch.setattr(word2vec, "step_loss", lambda *_: jnp.float32(8.32))  # finite, but more than twice 6 ln 2
+    losses_are(jnp.float32(8.32))  # finite, but more than twice 6 ln 2
     with pytest.warns(UserWarning, match=r"training diverged: the loss is 8\.32, that of untrained vectors 4\.159"):
         train_word2vec(open_corpus(finished / "my.txt"), tmp_path / "worse", word2vec.SkipGramConfig.tiny(epochs=1), chunk=400)
 

@@ -95,7 +95,7 @@ def test_the_update_is_the_gradient_of_the_loss():
     tables, params = word2vec.sampling_tables(config, counts), random_params(vocab=40)
     drawn = word2vec.draw(config, tables, batch, jax.random.key(4))
     pairs = word2vec.blocks_of(config, drawn, 0)[2].sum()
-    gradient = jax.grad(lambda p: word2vec.step_loss(config, p, drawn, 0) * pairs)(params)
+    gradient = jax.grad(lambda p: word2vec.step_loss(config, tables, p, drawn, 0) * pairs)(params)
     got = word2vec.step_update(config, tables, params, drawn, 0, 0.1)
     for name in params:
         assert_allclose(got[name], params[name] - 0.1 * gradient[name], atol=1e-5)
@@ -121,7 +121,7 @@ def test_step_loss_is_the_mean_over_pairs_of_equation_4():
             if d != 0:
                 v, u = params["centre"][drawn["ids"][at]], params["context"][drawn["ids"][at + d]]
                 losses.append(word2vec.negative_sampling_loss(v, u, noise))
-    assert_allclose(word2vec.step_loss(config, params, drawn, 0), np.mean(losses), rtol=1e-5)
+    assert_allclose(word2vec.step_loss(config, tables, params, drawn, 0), np.mean(losses), rtol=1e-5)
 
 
 def test_windows_stay_within_documents_radius_and_chunk():
@@ -185,7 +185,7 @@ def test_columns_that_fill_cache_lines_stay_zero_and_are_left_out():
     for table in state["params"].values():
         assert not table[:, 6:].any()
         assert table[:, :6].all()
-    assert_array_equal(word2vec.centre_vectors(config, state["params"]), state["params"]["centre"][:, :6])
+    assert_array_equal(word2vec.input_vectors(config, state["params"]), state["params"]["centre"][:, :6])
 
 
 def test_learning_rate_falls_linearly_to_its_floor():

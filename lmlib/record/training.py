@@ -219,7 +219,7 @@ def _make_durable(path):
 
 
 def _save(path, format, config, tokenizer, state):
-    vectors = WordVectors(tokenizer.words, word2vec.centre_vectors(config, state["params"]), tokenizer.counts)
+    vectors = WordVectors(tokenizer.words, word2vec.input_vectors(config, state["params"]), tokenizer.counts)
     vectors.save(path, format)
     return vectors
 

@@ -489,7 +489,7 @@ from lmlib.text.world import World
 questions, history, trained = World().analogies(), [], {}
 for seed in seeds:
     for state, metrics in training(world_step, world_config, world_batches, seed):
-        trained[seed] = WordVectors(world_words.words, word2vec.centre_vectors(world_config, state["params"]), world_words.counts)
+        trained[seed] = WordVectors(world_words.words, word2vec.input_vectors(world_config, state["params"]), world_words.counts)
         record = {"text": "world", "seed": seed, "step": int(state["step"]), "loss": float(metrics["loss"][0])}
         history.append(record | {"accuracy": analogies(trained[seed], questions).total.accuracy})
         run.log(history[-1])
@@ -603,7 +603,7 @@ for seed in seeds:
         history.append({"text": natural.name, "seed": seed, "step": int(state["step"]), "loss": float(metrics["loss"][0])})
         run.log(history[-1])
     run.time(f"training, {config.epochs} epochs of {len(tokens.ids)} tokens, seed {seed}", perf_counter() - start)
-    final[seed] = WordVectors(words.words, word2vec.centre_vectors(config, state["params"]), words.counts)
+    final[seed] = WordVectors(words.words, word2vec.input_vectors(config, state["params"]), words.counts)
 run.figure("natural_training", figures.curve(pd.DataFrame(history), xlabel=f"chunks of {chunk:,} tokens", ylabel=f"loss (nats)\n{over}"))
 
 # %%

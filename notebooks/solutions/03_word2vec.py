@@ -90,7 +90,7 @@ step = word2vec.make_step(config, words.counts, len(batches))
 initial = word2vec.init_state(config, len(words.words), jax.random.key(0))
 for state, _ in fit(step, initial, batches, key=jax.random.key(1), steps=config.epochs * len(batches)):  # noqa: B007
     pass
-vectors = WordVectors(words.words, word2vec.centre_vectors(config, state["params"]), words.counts)
+vectors = WordVectors(words.words, word2vec.input_vectors(config, state["params"]), words.counts)
 answer_D = vectors["queen"] - vectors["king"] + vectors["man"]
 found = set(neighbours(vectors, answer_D, 4).words[0]) - {"king", "queen", "man"}
 assert "woman" in found

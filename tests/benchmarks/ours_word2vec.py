@@ -69,7 +69,7 @@ def run(corpus, seed, output, epochs, vector_size, window, negative, sample, min
     initial = word2vec.init_state(config, len(tokenizer.words), init_key)
     for state, _ in fit(train_step, initial, batches, key=key, steps=epochs * len(batches)):  # noqa: B007
         pass
-    vectors_VD = word2vec.centre_vectors(config, state["params"])
+    vectors_VD = word2vec.input_vectors(config, state["params"])
     seconds = time.perf_counter() - start
     WordVectors(tokenizer.words, vectors_VD, tokenizer.counts).save(output, "word2vec-binary")
     return {
