@@ -63,6 +63,10 @@ class MismatchError(LmlibError):
     """A checkpoint that belongs to another model, config, tokenizer or corpus; lists what differs."""
 
 
+class EstimationError(LmlibError):
+    """Counts from which the parameters of an estimator cannot be computed."""
+
+
 class NonFiniteError(LmlibError):
     """Training met too many non-finite steps in a row to go on, or numbers that must be finite are not."""
 
