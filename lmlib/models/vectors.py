@@ -134,7 +134,7 @@ class WordVectors:
             raise FormatError(
                 f"the first word {self.words[0]!r} begins with a byte order mark, which a reader of {format} files would drop"
             )
-        with _replacing(Path(path)) as file:
+        with replacing(Path(path)) as file:
             if format != "glove":
                 file.write(b"%d %d\n" % self.vectors.shape)
             if format == "word2vec-binary":
@@ -197,7 +197,7 @@ def _encode(word, row):
 
 
 @contextmanager
-def _replacing(path):
+def replacing(path):
     """A file to write to that takes the place of `path` once it is complete; on any failure `path` stays as it was."""
     with storage_errors(path):
         if path.is_dir():
