@@ -10,7 +10,7 @@ import lmlib
 from lmlib.programs import REGISTER
 
 for module in pkgutil.walk_packages(lmlib.__path__, "lmlib."):
-    if module.name.split(".")[1] in ("models", "learn", "generate", "measure"):
+    if module.name.split(".")[1] in ("models", "learn", "generate", "beam", "measure"):
         importlib.import_module(module.name)
 
 

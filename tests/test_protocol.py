@@ -11,11 +11,31 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lmlib.models.base import compiled, split
 from lmlib.models.bigram import Bigram, BigramConfig
+from lmlib.models.cache import Cache
+from lmlib.models.hmm import HMM, HMMConfig
+from lmlib.models.ngram import Ngram, NgramConfig, train
 
 MODELS = {  # name: a thunk that makes a tiny model with random weights and a vocabulary of at most 6
     "bigram": lambda: Bigram(BigramConfig.tiny(), rngs=nnx.Rngs(0)),
     "bigram with two separators": lambda: Bigram(BigramConfig.tiny(bos=1, eos=3), rngs=nnx.Rngs(1)),
+    "hmm": lambda: HMM(HMMConfig.tiny(), rngs=nnx.Rngs(2)),
+    "hmm with two separators": lambda: HMM(HMMConfig.tiny(bos=1, eos=3), rngs=nnx.Rngs(3)),
+    "n-gram": lambda: counted(),
+    "n-gram with two separators": lambda: counted(bos=1, eos=3),
+    "unigram": lambda: counted(order=1),
+    "n-gram, backed off": lambda: counted(bos=1, eos=3, method="kneser_ney", backoff=True, discounts=((0.7,),) * 3),
+    "maximum likelihood": lambda: counted(bos=1, eos=3, method="mle"),
+    "cache of a bigram": lambda: Cache(Bigram(BigramConfig.tiny(), rngs=nnx.Rngs(0)), size=3, weight=0.4),
+    "cache of an n-gram": lambda: Cache(counted(bos=1, eos=3), size=4, weight=0.4),
 }
+
+
+def counted(**fields):
+    """An n-gram model of random sentences, most continuations among them unseen."""
+    config = NgramConfig.tiny(6, **fields)
+    letters = [i for i in range(6) if i not in (config.bos, config.eos)]
+    rng = np.random.default_rng(4)
+    return train(config, [[*rng.choice(letters, rng.integers(1, 7), p=p), config.eos] for p in rng.dirichlet(np.ones(len(letters)), 8)])
 
 
 @pytest.fixture(params=MODELS, scope="module")
@@ -101,8 +121,9 @@ def test_compiled_equals_plain(model):
 
 
 def test_parameters_are_finite_plain_arrays(model):
-    """Nothing but float arrays, no keys among them: what optax, gradients and checkpoints take."""
+    """Nothing but float arrays, no keys among them: what optax, gradients and checkpoints take. Counted models have places in tables too."""
+    kinds = {jnp.dtype(jnp.float32)} | ({jnp.dtype(jnp.int32)} if isinstance(getattr(model, "model", model), Ngram) else set())
     for leaf in jax.tree.leaves(split(model)[1]):
         assert isinstance(leaf, jax.Array)
-        assert jnp.issubdtype(leaf.dtype, jnp.floating)
+        assert leaf.dtype in kinds
         assert jnp.isfinite(leaf).all()
