@@ -155,24 +155,31 @@ def step_update(config, tables, params, drawn, i, rate):
       The new params.
     """
     tokens_NS, noise_NK, positive_NOB, weight_NOB = blocks_of(config, drawn, i)
+    centre_NB = tokens_NS[:, config.window : config.window + config.block]
+    output_NO, rate_NB, rate_NO = outputs_and_rates(config, tables, tokens_NS, noise_NK, rate)
+    ascent = ascents(params["centre"][centre_NB], params["context"][output_NO], positive_NOB, weight_NOB)
+    centre = windows.add_rows(params["centre"], centre_NB, ascent[0] * rate_NB[:, :, None])
+    return {"centre": centre, "context": windows.add_rows(params["context"], output_NO, ascent[1] * rate_NO[:, :, None])}
+
+
+def outputs_and_rates(config, tables, tokens_NS, noise_NK, rate):
+    """The outputs of blocks, (N, O): the span's tokens, then the noise words; and the learning rates of centres (N, B) and outputs."""
+    output_NO = jnp.concatenate([tokens_NS, noise_NK], axis=1)
     inner = slice(config.window, config.window + config.block)
-    centre_NB, output_NO = tokens_NS[:, inner], jnp.concatenate([tokens_NS, noise_NK], axis=1)
-    v_NBD, u_NOD = params["centre"][centre_NB], params["context"][output_NO]
     repeats_NS = windows.repeats_of(tokens_NS)
     repeats_NO = jnp.concatenate([repeats_NS, jnp.ones_like(noise_NK)], axis=1)
-    rate_NB = rate * tables["share"]["centre"][centre_NB] / repeats_NS[:, inner]
-    rate_NO = rate * tables["share"]["context"][output_NO] / repeats_NO
+    rate_NB = rate * tables["share"]["centre"][tokens_NS[:, inner]] / repeats_NS[:, inner]
+    return output_NO, rate_NB, rate * tables["share"]["context"][output_NO] / repeats_NO
 
+
+def ascents(v_NBD, u_NOD, positive_NOB, weight_NOB):
+    """Minus the gradient of the blocks' summed loss by the centres' vectors, (N, B, D), and by the outputs', (N, O, D)."""
     # Outputs before centres: this order of the two small products is the fast one on a CPU, and so is keeping the compiler from folding
     # the transpose into the product (barriers).
     logits_NOB = jnp.einsum("nod,nbd->nob", u_NOD, v_NBD)
     error_NOB = jax.lax.optimization_barrier(positive_NOB - weight_NOB * jax.nn.sigmoid(logits_NOB))
     error_NBO = jax.lax.optimization_barrier(jnp.swapaxes(error_NOB, 1, 2))
-    dv_NBD = jnp.einsum("nbo,nod->nbd", error_NBO, u_NOD) * rate_NB[:, :, None]
-    du_NOD = jnp.einsum("nob,nbd->nod", error_NOB, v_NBD) * rate_NO[:, :, None]
-
-    centre = windows.add_rows(params["centre"], centre_NB, dv_NBD)
-    return {"centre": centre, "context": windows.add_rows(params["context"], output_NO, du_NOD)}
+    return jnp.einsum("nbo,nod->nbd", error_NBO, u_NOD), jnp.einsum("nob,nbd->nod", error_NOB, v_NBD)
 
 
 def step_loss(config, tables, params, drawn, i):
@@ -180,6 +187,11 @@ def step_loss(config, tables, params, drawn, i):
     tokens_NS, noise_NK, positive_NOB, weight_NOB = blocks_of(config, drawn, i)
     v_NBD = params["centre"][tokens_NS[:, config.window : config.window + config.block]]
     u_NOD = params["context"][jnp.concatenate([tokens_NS, noise_NK], axis=1)]
+    return mean_loss(v_NBD, u_NOD, positive_NOB, weight_NOB)
+
+
+def mean_loss(v_NBD, u_NOD, positive_NOB, weight_NOB):
+    """Mean loss of a positive pair with its share of noise, in nats, of blocks whose vectors are given."""
     logits_NOB = jnp.einsum("nod,nbd->nob", u_NOD, v_NBD)
     loss = positive_NOB * jax.nn.log_sigmoid(logits_NOB) + (weight_NOB - positive_NOB) * jax.nn.log_sigmoid(-logits_NOB)
     return -loss.sum() / jnp.maximum(positive_NOB.sum(), 1)

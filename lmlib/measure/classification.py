@@ -1,0 +1,111 @@
+"""How good labels are: accuracy and its interval, precision, recall and F1 of each class, the confusion matrix; folds for cross-validation.
+
+Conventions are scikit-learn's: rows of a confusion matrix are the true labels, columns the predicted ones; a class that is never predicted
+has precision 0, one that never occurs recall 0. Micro averages count every text once, macro averages every class once (a class that
+neither occurs nor is predicted is left out).
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lmlib.errors import ConfigError, ShapeError
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Scores of n predicted labels."""
+
+    labels: tuple  # C classes, sorted
+    confusion: np.ndarray = field(repr=False)  # (C, C) int64: how often row was predicted as column
+    n: int
+    accuracy: float  # which is precision, recall and F1 in micro average, too
+    interval: tuple[float, float]  # of the accuracy, Wilson's, at 95 %
+    macro_precision: float
+    macro_recall: float
+    macro_f1: float
+
+    def frame(self):
+        """A DataFrame with one row a class: label, precision, recall, f1, support; at its end the averages "micro" and "macro"."""
+        import pandas as pd
+
+        precision, recall, f1 = _by_class(self.confusion)
+        rows = zip(self.labels, precision, recall, f1, self.confusion.sum(axis=1), strict=True)
+        micro = ("micro", self.accuracy, self.accuracy, self.accuracy, self.n)
+        macro = ("macro", self.macro_precision, self.macro_recall, self.macro_f1, self.n)
+        return pd.DataFrame([*rows, micro, macro], columns=["label", "precision", "recall", "f1", "support"])
+
+
+def classification(true, predicted) -> Classification:
+    """Compare predicted labels with the true ones.
+
+    Args:
+      true, predicted: n labels each, numbers or strings, n ≥ 1.
+
+    Raises:
+      ShapeError: the two differ in length, or there is nothing.
+    """
+    true, predicted = list(true), list(predicted)
+    if len(true) != len(predicted) or not true:
+        raise ShapeError(f"{len(true)} true and {len(predicted)} predicted labels: as many of both are needed, and at least one")
+    from sklearn.metrics import confusion_matrix
+
+    labels = tuple(sorted(set(true) | set(predicted)))
+    number = {label: i for i, label in enumerate(labels)}  # numbers, since scikit-learn's own order of mixed types is none
+    confusion = confusion_matrix([number[t] for t in true], [number[p] for p in predicted], labels=range(len(labels)))
+    precision, recall, f1 = (scores.mean() for scores in _by_class(confusion))
+    right = int(np.trace(confusion))
+    return Classification(
+        labels, confusion, len(true), right / len(true), wilson_interval(right, len(true)), float(precision), float(recall), float(f1)
+    )
+
+
+def _by_class(confusion):
+    """Precision, recall and F1 of each class, (C,) each."""
+    right, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    return right / np.maximum(predicted, 1), right / np.maximum(true, 1), 2 * right / np.maximum(true + predicted, 1)
+
+
+def wilson_interval(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval for a share of which `right` of n were seen (Wilson 1927): unlike p ± z s it stays within 0 … 1 and is honest
+    near its ends.
+
+    Args:
+      right: successes, 0 … n.
+      n: trials, at least 1.
+      confidence: how often such an interval holds the true share.
+    """
+    if not 0 <= right <= n or n < 1 or not 0 < confidence < 1:
+        raise ConfigError(f"wilson_interval needs 0 <= right <= n, n >= 1 and 0 < confidence < 1, got {right}, {n}, {confidence}")
+    from scipy.stats import norm
+
+    z, p = float(norm.ppf((1 + confidence) / 2)), right / n
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+
+
+def folds(labels, k: int = 10, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split texts for k-fold cross-validation so that each fold has its share of each label (scikit-learn's StratifiedKFold).
+
+    Args:
+      labels: one a text.
+      k: number of folds. A label with fewer than k texts is missing from some test parts.
+      seed: of the order in which the texts are dealt out.
+
+    Returns:
+      k pairs (training rows, test rows), rising int64; every row is in exactly one test part.
+
+    Raises:
+      ConfigError: k is less than 2, or no label has k texts.
+    """
+    import warnings
+
+    from sklearn.model_selection import StratifiedKFold
+
+    number = np.unique(np.asarray(labels), return_inverse=True)[1]
+    if k < 2 or np.bincount(number).max() < k:
+        raise ConfigError(f"{k} folds cannot be made of {len(number)} texts: k must be 2 … the number of texts of the most frequent label")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        return list(StratifiedKFold(k, shuffle=True, random_state=seed).split(number, number))
