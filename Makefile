@@ -8,9 +8,9 @@ BENCH ?=
 RUN = .venv/bin/python
 
 # What is tested, recorded or timed must not depend on the number of cores.
-test soak reproduce bench: export LMLIB_REPRODUCIBLE = 1
+test soak reproduce vectors bench: export LMLIB_REPRODUCIBLE = 1
 
-.PHONY: help setup reproduce test soak lab bench peers lock lint clean
+.PHONY: help setup reproduce test soak lab vectors bench peers lock lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,16 @@ soak: setup  ## run the long tests
 
 lab: setup  ## open JupyterLab on notebooks/
 	@$(RUN) -m jupyterlab notebooks --ContentsManager.allow_hidden=True  # the twins lie in .src, and are read with their notebooks
+
+# method:preset of arguments, dimension and seed of each run; a finished run is left as it is, an unfinished one goes on.
+VECTORS = word2vec:sgns cbow:cbow hierarchical:hs glove:glove fasttext:fasttext ppmi:ppmi
+vectors: setup  ## train the word vectors that results/ compares: three seeds of each method, 100 and 300 dimensions (an hour)
+	@for seed in 1 2 3; do for dimension in 100 300; do for named in $(VECTORS); do \
+	  method=$${named%%:*} name=$${named#*:}_$$dimension; \
+	  if [ $$method = ppmi ] && [ $$seed != 1 ]; then continue; fi; \
+	  $(RUN) -m lmlib train $$method --corpus enwiki-2018-slice --dimension $$dimension --seed $$seed --format word2vec-binary \
+	    --claim enwiki_$$name --out results/real/word_vectors/$$name-$$seed || exit; \
+	done; done; done
 
 bench: setup peers  ## time lmlib and its peers in turn, into results/benchmarks/
 	@$(RUN) -m tests.benchmarks $(BENCH)

@@ -1,4 +1,4 @@
-"""The command line: `lmlib corpora`, `lmlib train word2vec`, `lmlib reproduce`. It reads arguments and calls; the work is done elsewhere.
+"""The command line: `lmlib corpora`, `lmlib train METHOD`, `lmlib reproduce`. It reads arguments and calls; the work is done elsewhere.
 
 Exit status: 0; 1 for what lmlib refuses, with one line that names the remedy; 2 for a command that cannot be read; 128 + n if signal n
 (Ctrl-C, SIGTERM) stopped it, training being saved before.
@@ -57,22 +57,22 @@ def corpora(arguments) -> int:
 
 
 def train(arguments) -> int:
-    """`lmlib train MODEL`"""
-    parser = argparse.ArgumentParser(prog="lmlib train", description="Train a model; the same command again resumes it.")
-    parser.add_argument("model", choices=MODELS)
-    options = parser.parse_args(arguments[:1])
-    return MODELS[options.model](arguments[1:])
+    """`lmlib train METHOD`"""
+    parser = argparse.ArgumentParser(prog="lmlib train", description="Train word vectors; the same command again resumes the run.")
+    parser.add_argument("method", choices=VECTORS, help="; ".join(f"{name}: {summary}" for name, summary in VECTORS.items()))
+    return train_vectors(parser.parse_args(arguments[:1]).method, arguments[1:])
 
 
-def train_word2vec(arguments) -> int:
-    """`lmlib train word2vec`"""
+def train_vectors(method, arguments) -> int:
+    """`lmlib train METHOD …` of a method that makes word vectors."""
     from lmlib.models.vectors import FORMATS
-    from lmlib.models.word2vec import SkipGramConfig
+    from lmlib.record.methods import METHODS
     from lmlib.text.tokenizers import NORMALISATIONS, SEGMENTATIONS
 
+    config_class = METHODS[method].config
     parser = argparse.ArgumentParser(
-        prog="lmlib train word2vec",
-        description="Train skip-gram word vectors with negative sampling. The same command again goes on where it was stopped.",
+        prog=f"lmlib train {method}",
+        description=f"Train word vectors: {VECTORS[method]}. The same command again goes on where it was stopped.",
         allow_abbrev=False,
     )
     parser.add_argument("--corpus", required=True, help="name of a corpus (see `lmlib corpora`), or path of your own text")
@@ -81,6 +81,7 @@ def train_word2vec(arguments) -> int:
     parser.add_argument("--text", metavar="COLUMN", help="column that is the text, of a table with several")
     parser.add_argument("--format", choices=FORMATS, default="word2vec", help="of the vectors (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of everything random (default: %(default)s)")
+    parser.add_argument("--claim", metavar="NAME", help="claim the scores as NAME_ws353, NAME_analogy, …, for results/")
 
     group = parser.add_argument_group("words")
     group.add_argument("--normalisation", choices=NORMALISATIONS, default="letters-digits", help="of the text (default: %(default)s)")
@@ -89,21 +90,22 @@ def train_word2vec(arguments) -> int:
     group.add_argument("--max-size", type=int, help="keep at most so many words, the most frequent (default: all)")
 
     group = parser.add_argument_group("training")
-    group.add_argument("--preset", choices=presets(SkipGramConfig), help="settings to start from, instead of the defaults below")
-    add_fields(group, SkipGramConfig)
+    group.add_argument("--preset", choices=presets(config_class), help="settings to start from, instead of the defaults below")
+    add_fields(group, config_class)
     group.add_argument("--chunk", type=int, default=1 << 20, help="tokens a compiled call (default: %(default)s)")
-    group.add_argument("--save-every", type=int, metavar="CHUNKS", help="default: every epoch, and once a minute")
+    group.add_argument("--save-every", type=int, metavar="CALLS", help="default: every epoch, and once a minute")
 
     options = parse(parser, arguments)
-    make = getattr(SkipGramConfig, options.preset) if options.preset else SkipGramConfig
-    config = make(**{f.name: getattr(options, f.name) for f in dataclasses.fields(SkipGramConfig) if hasattr(options, f.name)})
+    make = getattr(config_class, options.preset) if options.preset else config_class
+    config = make(**{f.name: getattr(options, f.name) for f in dataclasses.fields(config_class) if hasattr(options, f.name)})
 
     from lmlib.record import training
     from lmlib.text.corpora import open_corpus
 
     corpus = open_corpus(options.corpus, options.split, text=options.text)
     words = {name: getattr(options, name) for name in ("normalisation", "segmentation", "min_count", "max_size")}
-    training.train_word2vec(
+    training.train_vectors(
+        method,
         corpus,
         options.out,
         config,
@@ -113,6 +115,7 @@ def train_word2vec(arguments) -> int:
         chunk=options.chunk,
         save_every=options.save_every,
         format=options.format,
+        claim=options.claim,
     )
     return 0
 
@@ -124,10 +127,14 @@ def reproduce(arguments) -> int:
     return main(arguments)
 
 
-MODELS = {"word2vec": train_word2vec}
+VECTORS = {  # as in lmlib.record.methods, which loads jax
+    "word2vec": "skip-gram with negative sampling",
+    "cbow": "CBOW with negative sampling",
+    "hierarchical": "hierarchical softmax, skip-gram or CBOW",
+}
 COMMANDS = {
     "corpora": (corpora, "list the named corpora, and where they are"),
-    "train": (train, f"train a model ({', '.join(MODELS)})"),
+    "train": (train, f"train word vectors ({', '.join(VECTORS)})"),
     "reproduce": (reproduce, "run the notebooks and compare their tables with results/"),
 }
 
@@ -141,9 +148,9 @@ def add_fields(parser, config_class):
     """Add an option for each field of a config, with its type, its default and its comment; one that is not given is not set."""
     hints, comments = typing.get_type_hints(config_class), dict(_COMMENT.findall(inspect.getsource(config_class)))
     for field in dataclasses.fields(config_class):
-        told = f"{comments.get(field.name, '')} (default: {field.default:g})".strip()
-        option = f"--{field.name.replace('_', '-')}"
         kind = hints[field.name]
+        told = f"{comments.get(field.name, '')} (default: {field.default if kind is str else format(field.default, 'g')})".strip()
+        option = f"--{field.name.replace('_', '-')}"
         parser.add_argument(option, type=kind, metavar=kind.__name__.upper(), default=argparse.SUPPRESS, help=told.replace("%", "%%"))
 
 

@@ -14,6 +14,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import lmlib.record.reproduce
+from lmlib import cli
 from lmlib.cli import main
 from lmlib.errors import nearest
 from lmlib.learn import checkpoint
@@ -21,6 +22,7 @@ from lmlib.learn.train import fit
 from lmlib.models import word2vec
 from lmlib.models.vectors import WordVectors
 from lmlib.record import training
+from lmlib.record.methods import METHODS
 from lmlib.record.runs import load_run, open_run, read_metrics
 from lmlib.text.batches import CorpusChunks, write_tokens
 from lmlib.text.corpora import names
@@ -268,12 +270,12 @@ def test_two_at_once(text, tmp_path, capsys):
 
 
 def test_the_world_answers_its_own_analogies(tmp_path):
-    arguments = ["--preset", "tiny", "--chunk", "16384", "--min-count", "1"]
+    arguments = ["--preset", "tiny", "--chunk", "16384", "--min-count", "1", "--claim", "tiny"]
     assert main(["train", "word2vec", "--corpus", "world", "--split", "valid", "--out", str(tmp_path / "run"), *arguments]) == 0
     run = load_run(tmp_path / "run")
     total = run.table("analogies").query("category == 'total' and method == '3cosadd'").iloc[0]
     assert total["covered"] == total["total"] > 1000
-    assert 0 < total["accuracy"] == pytest.approx(run.record["claims"]["train.word2vec.world.analogies-3cosadd"]["values"][0], rel=1e-4)
+    assert 0 < total["accuracy"] == pytest.approx(run.record["claims"]["tiny_analogy"]["values"][0], rel=1e-4)
 
 
 @pytest.mark.data
@@ -325,7 +327,7 @@ def test_help_and_corpora_come_without_jax():
         assert not {"jax", "pandas", "matplotlib", "tokenizers", "scipy", "requests"} & sys.modules.keys()"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in names())
-    assert "train a model (word2vec)" in done.stdout
+    assert "train word vectors (word2vec, " in done.stdout
 
 
 def test_every_field_of_the_config_is_an_option(capsys):
@@ -337,6 +339,26 @@ def test_every_field_of_the_config_is_an_option(capsys):
         assert f"--{name.replace('_', '-')} {type(value).__name__.upper()}" in told
         assert f"(default: {value:g})" in told
     assert "--window INT largest radius" in told  # the comment beside the field
+
+
+@pytest.mark.parametrize("method", cli.VECTORS)
+def test_every_method_trains_by_the_same_command(method, text, tmp_path, capsys):
+    """In its tiny preset; killed runs, resumed runs and the like are tested with one of them."""
+    arguments = ["train", method, "--corpus", str(text), "--out", str(tmp_path / "run"), "--preset", "tiny", "--chunk", "4096"]
+    assert main(arguments) == 0
+    vectors = WordVectors.load(tmp_path / "run" / "vectors.txt")
+    assert np.isfinite(vectors.vectors).all()
+    metrics = read_metrics(tmp_path / "run")
+    assert all(later["loss"] < metrics[0]["loss"] for later in metrics[-1:])
+    before = (tmp_path / "run" / "vectors.txt").read_bytes()
+    (tmp_path / "run" / "vectors.txt").unlink()
+    assert main(arguments) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert (tmp_path / "run" / "vectors.txt").read_bytes() == before
+
+
+def test_the_methods_of_the_command_line_are_those_that_there_are():
+    assert list(cli.VECTORS) == list(METHODS)
 
 
 @pytest.mark.parametrize(

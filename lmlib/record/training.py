@@ -1,13 +1,13 @@
-"""The run of `lmlib train word2vec`: from a corpus to word vectors in a run folder, resumable at every point.
+"""The run of `lmlib train`: from a corpus to word vectors in a run folder, resumable at every point.
 
     <folder>/
-      run.json, metrics.jsonl, tables/     see `lmlib.record.runs`; a record of metrics.jsonl is a chunk of the corpus
+      run.json, metrics.jsonl, tables/     see `lmlib.record.runs`; a record of metrics.jsonl is a call of the compiled step
       tokenizer.json, tokens/              the vocabulary; the corpus as ids, memory-mapped, so that it may be larger than memory
       checkpoints/                         the newest two states
       vectors.txt                          the result (vectors.bin, vectors.glove.txt in other formats)
 
-Each chunk is one call of the compiled step, and a pure function of corpus, settings and seed. So it does not matter to the result when a
-run is saved, killed or resumed: vectors and metrics are, bit for bit, those of a run that was never interrupted.
+Each call of the compiled step is a pure function of corpus, settings and seed. So it does not matter to the result when a run is saved,
+killed or resumed: vectors and metrics are, bit for bit, those of a run that was never interrupted.
 """
 
 import math
@@ -26,12 +26,11 @@ from lmlib.errors import ConfigError, LmlibError, StorageError, UnknownNameError
 from lmlib.learn import checkpoint
 from lmlib.learn.train import fetch, fit, stop_on_sigterm
 from lmlib.measure.embeddings import METHODS, SIMILARITY_SETS, analogies, analogy_questions, similarity, similarity_set
-from lmlib.models import word2vec
 from lmlib.models.vectors import WordVectors
+from lmlib.record import methods
 from lmlib.record.files import digest_of
-from lmlib.record.runs import finished_run, open_run
+from lmlib.record.runs import finished_run, open_run, read_metrics
 from lmlib.record.show import bar, progress
-from lmlib.text.batches import CorpusChunks
 from lmlib.text.corpora import registry
 from lmlib.text.fetch import where
 from lmlib.text.store import write_tokens
@@ -42,10 +41,11 @@ VECTORS = {"word2vec": "vectors.txt", "word2vec-binary": "vectors.bin", "glove":
 SAVE_SECONDS = 60.0  # at the latest
 
 
-def train_word2vec(
+def train_vectors(
+    method: str,
     corpus,
     folder,
-    config: word2vec.SkipGramConfig,
+    config,
     *,
     words: dict | None = None,
     text: str | None = None,
@@ -53,19 +53,23 @@ def train_word2vec(
     chunk: int = 1 << 20,
     save_every: int | None = None,
     format: str = "word2vec",
+    claim: str | None = None,
 ) -> Path:
-    """Train skip-gram vectors, or go on where an earlier call with the same arguments stopped; what is going on is printed.
+    """Train word vectors, or go on where an earlier call with the same arguments stopped; what is going on is printed.
 
     Args:
+      method: a name of `lmlib.record.methods.METHODS`.
       corpus: of `lmlib.text.corpora.open_corpus`.
       folder: the run folder; made if it is not there.
-      config: what to train.
+      config: of the method.
       words: arguments of `WordTokenizer.train` (normalisation, segmentation, min_count, max_size); unknown words are dropped.
       text: the column of the corpus that was chosen as its text, so that a run with another column is another run.
       seed: of everything random.
       chunk: tokens a call of the compiled step.
       save_every: save after so many chunks; by default at the end of each epoch, and once a minute. The result does not depend on it.
       format: of the vectors, see `lmlib.models.vectors`.
+      claim: name of the result; its scores are claimed as `<claim>_ws353`, `<claim>_analogy` and so on, and runs that differ in nothing
+        but the seed are put together in results/. By default the scores are recorded and not claimed.
 
     Returns:
       The path of the vectors.
@@ -84,7 +88,7 @@ def train_word2vec(
         raise ConfigError(f"seed must be an integer from 0 to 2**32 - 1, got {seed}")
     if format not in VECTORS:
         raise UnknownNameError(f"unknown format {format!r} of word vectors{nearest(format, VECTORS)} (formats: {', '.join(VECTORS)})")
-    settings = {"model": "word2vec skip-gram", "config": config, "words": words, "split": corpus.split, "text": text, "chunk": chunk}
+    settings = {"model": method, "config": config, "words": words, "split": corpus.split, "text": text, "chunk": chunk}
     given = {"parameters": settings, "seeds": [seed], "corpus": corpus}
     path = folder / VECTORS[format]
 
@@ -93,8 +97,11 @@ def train_word2vec(
         recorded = run.table("vectors").set_index("file")["sha256"]
         if not path.exists() or digest_of(path) != recorded.get(path.name):
             tokenizer = WordTokenizer.load(folder / "tokenizer.json")
-            state, _ = checkpoint.restore(folder / "checkpoints", _initial(config, tokenizer, seed)[0])
-            _save(path, format, config, tokenizer, state)
+            training = methods.METHODS[method].begin(config, tokenizer, _tokens(corpus, tokenizer, folder, text), chunk, folder)
+            state = training.init(_keys(seed)[0])
+            if training.steps:
+                state, _ = checkpoint.restore(folder / "checkpoints", state)
+            _save(path, format, training, tokenizer, state)
         print(f"{folder}: this run is finished; its vectors are in {path}")
         return path
 
@@ -104,13 +111,16 @@ def train_word2vec(
         tokenizer = tokenizer or _stored_vocabulary(folder) or _count_words(corpus, words)
         tokenizer.save(folder / "tokenizer.json")
         start = time.perf_counter()
-        documents = progress(corpus.documents(), label="tokens")
-        store = write_tokens(documents, tokenizer, folder / "tokens", source=f"{corpus.sha256} {corpus.split} {text}")
+        store = _tokens(corpus, tokenizer, folder, text)
         run.time("tokens", time.perf_counter() - start)
         print(f"{corpus.name}, {corpus.split}: {len(store.ids):,} tokens of {len(tokenizer.words):,} words, {len(store):,} documents")
-        state = _train(run, config, tokenizer, CorpusChunks(store, chunk), seed, save_every, corpus)
-        vectors = _save(path, format, config, tokenizer, state)
-        _measure(run, corpus, vectors, path)
+        start = time.perf_counter()
+        training = methods.METHODS[method].begin(config, tokenizer, store, chunk, folder)
+        run.time("preparation", time.perf_counter() - start)
+        meta = {"config": to_dict(config), "seed": seed, "chunk": chunk, "tokenizer": tokenizer.digest, "corpus": corpus.sha256}
+        state = _train(run, training, seed, save_every, meta)
+        vectors = _save(path, format, training, tokenizer, state)
+        _measure(run, corpus, vectors, path, claim)
     print(f"vectors: {path}")
     return path
 
@@ -138,59 +148,65 @@ def _stored_vocabulary(folder):
         return None
 
 
-def _initial(config, tokenizer, seed):
-    """(the state before step 0, the key of the run)"""
-    init_key, key = jax.random.split(jax.random.key(seed))
-    return word2vec.init_state(config, len(tokenizer.words), init_key), key
+def _tokens(corpus, tokenizer, folder, text):
+    documents = progress(corpus.documents(), label="tokens")
+    return write_tokens(documents, tokenizer, folder / "tokens", source=f"{corpus.sha256} {corpus.split} {text}")
 
 
-def _train(run, config, tokenizer, chunks, seed, save_every, corpus):
+def _keys(seed):
+    """(the key of the first state, the key of the run)"""
+    return jax.random.split(jax.random.key(seed))
+
+
+def _train(run, training, seed, save_every, meta):
     """Train from the newest checkpoint, if there is one, to the end; returns the last state."""
-    steps, save_every = config.epochs * len(chunks), save_every or len(chunks)
-    train_step = word2vec.make_step(config, tokenizer.counts, len(chunks))
-    meta = {"config": to_dict(config), "seed": seed, "chunk": chunks.size, "tokenizer": tokenizer.digest, "corpus": corpus.sha256}
-    state, key = _initial(config, tokenizer, seed)
+    init_key, key = _keys(seed)
+    state = training.init(init_key)
+    if not training.steps:  # there is nothing to learn step by step
+        return state
+    steps, an_epoch = training.steps, training.steps // training.epochs
+    save_every, losses = save_every or an_epoch, []
     with stop_on_sigterm(signal.SIGINT) as stop, checkpoint.Checkpoints(run.folder / "checkpoints") as checkpoints:
         if checkpoints.latest is not None:
             state, _ = checkpoints.restore(like=state, meta=meta)
-            print(f"going on after {int(state['step']):,} of {steps:,} chunks")
+            print(f"going on after {int(state['step']):,} of {steps:,} calls")
         first = int(state["step"])
         run.rewind(first - 1)  # what was logged after the checkpoint is logged again
         start = saved = time.monotonic()
-        calls = fit(train_step, state, chunks, key=key, steps=steps)
-        with _Speed(chunks, config.epochs, first) as speed:
+        calls = fit(training.train_step, state, training.batches, key=key, steps=steps)
+        with _Speed(training, first) as speed:
             for state, metrics in calls:
                 record = {name: value[0] for name, value in fetch([metrics]).items()}
                 step = int(record.pop("step"))
-                run.log({"step": step, "epoch": step // len(chunks)} | record)
-                speed.show(step, int(record["tokens"]), float(record["loss"]))
+                run.log({"step": step, "epoch": step // an_epoch} | record)
+                losses.append(float(record["loss"]))
+                speed.show(step, int(record[training.unit]), losses[-1])
                 done = step + 1
                 if stop.is_set() or done == steps or done % save_every == 0 or time.monotonic() - saved > SAVE_SECONDS:
                     _make_durable(run.folder / "metrics.jsonl")
                     checkpoints.save(state, meta)
                     saved = time.monotonic()
                 if stop.is_set():
-                    print(f"stopped after {done:,} of {steps:,} chunks: the same command goes on from there", file=sys.stderr)
+                    print(f"stopped after {done:,} of {steps:,} calls: the same command goes on from there", file=sys.stderr)
                     sys.exit(stop.status)
         run.time("training", time.monotonic() - start)
     if skipped := int(state["skipped"]):
-        warnings.warn(f"{skipped} of {steps} chunks were skipped, since their result was not finite: lower the learning rate", stacklevel=2)
-    if steps > first and record["loss"] > 2 * (untrained := (1 + config.negatives) * math.log(2)):
-        warnings.warn(
-            f"training diverged: the loss is {record['loss']:.4g}, that of untrained vectors {untrained:.4g}; lower the learning rate",
-            stacklevel=2,
-        )
+        warnings.warn(f"{skipped} of {steps} calls were skipped, since their result was not finite: lower the learning rate", stacklevel=2)
+    logged = [record["loss"] for record in read_metrics(run.folder) if record["loss"] is not None]  # None: not finite
+    if logged and losses and losses[-1] > 2 * logged[0]:
+        told = f"the loss is {losses[-1]:.4g}, that of untrained vectors {logged[0]:.4g}"
+        warnings.warn(f"training diverged: {told}; lower the learning rate", stacklevel=2)
     return state
 
 
 class _Speed:
-    """On a terminal a bar with words a second and the loss; elsewhere, as in the log of a cluster, a line an epoch."""
+    """On a terminal a bar with words (or cells) a second and the loss; elsewhere, as in the log of a cluster, a line an epoch."""
 
-    def __init__(self, chunks, epochs, step):
-        self._chunks, self._epochs, tokens = len(chunks), epochs, len(chunks.store.ids)
-        epoch, chunk = divmod(step, self._chunks)
-        self._bar = bar(epochs * tokens, epoch * tokens + chunk * chunks.size, unit=" words")
-        self._start, self._words = None, 0  # counted from the end of the first chunk on, most of whose time is that of compiling
+    def __init__(self, training, step):
+        self._calls, self._epochs, self._unit = training.steps // training.epochs, training.epochs, training.unit
+        done = training.size * step // self._calls
+        self._bar = bar(training.epochs * training.size, done, unit=f" {training.unit}")
+        self._start, self._items = None, 0  # counted from the end of the first call on, most of whose time is that of compiling
 
     def __enter__(self):
         return self
@@ -198,18 +214,18 @@ class _Speed:
     def __exit__(self, *_):
         self._bar.close()
 
-    def show(self, step, words, loss):
-        epoch = step // self._chunks + 1
+    def show(self, step, items, loss):
+        epoch = step // self._calls + 1
         self._bar.set_description(f"epoch {epoch} of {self._epochs}", refresh=False)
         self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-        self._bar.update(words)
+        self._bar.update(items)
         if self._start is None:
             self._start = time.monotonic()
             return
-        self._words += words
-        if self._bar.disable and (step + 1) % self._chunks == 0:
-            rate = self._words / (time.monotonic() - self._start)
-            print(f"epoch {epoch} of {self._epochs}: loss {loss:.4g}, {rate:,.0f} words/s", flush=True)
+        self._items += items
+        if self._bar.disable and (step + 1) % self._calls == 0:
+            rate = self._items / (time.monotonic() - self._start)
+            print(f"epoch {epoch} of {self._epochs}: loss {loss:.4g}, {rate:,.0f} {self._unit}/s", flush=True)
 
 
 def _make_durable(path):
@@ -218,13 +234,13 @@ def _make_durable(path):
         os.fsync(file.fileno())
 
 
-def _save(path, format, config, tokenizer, state):
-    vectors = WordVectors(tokenizer.words, word2vec.input_vectors(config, state["params"]), tokenizer.counts)
+def _save(path, format, training, tokenizer, state):
+    vectors = WordVectors(tokenizer.words, training.vectors(state), tokenizer.counts)
     vectors.save(path, format)
     return vectors
 
 
-def _measure(run, corpus, vectors, path):
+def _measure(run, corpus, vectors, path, claim):
     """Score the vectors by the sets that are at hand, into tables and claims; nothing is downloaded for that.
 
     How far the score of a trained model may differ elsewhere is known only from several seeds, so scores are told and not compared.
@@ -243,24 +259,25 @@ def _measure(run, corpus, vectors, path):
 
     found = {method: analogies(vectors, questions, method) for method in METHODS if questions}
     for method, score in found.items():
-        _state(run, corpus, f"analogies-{method}", score.total.accuracy, "accuracy", score.total.covered, score.total.total)
+        name, total = "analogy" if method == "3cosadd" else f"analogy_{method}", score.total
+        _state(run, claim, name, total.accuracy, "accuracy", total.covered, total.total)
     if found:
         table = _stacked("method", {method: score.frame() for method, score in found.items()})
         run.table("analogies", table, tolerance={"accuracy": None, "correct": None})
 
     found = {name: similarity(vectors, similarity_set(name)) for name in sets}
     for name, score in found.items():
-        _state(run, corpus, name, score.spearman, "Spearman ρ", score.covered, score.n)
+        _state(run, claim, name, score.spearman, "Spearman ρ", score.covered, score.n)
     if found:
         table = _stacked("set", {name: score.frame() for name, score in found.items()})
         run.table("similarity", table, tolerance={"spearman": None, "pearson": None})
 
 
-def _state(run, corpus, name, value, unit, covered, n):
-    """Print a score, and claim it if there is one: where nothing is covered there is none."""
+def _state(run, claim, name, value, unit, covered, n):
+    """Print a score, and claim it if that is wanted and there is one: where nothing is covered there is none."""
     print(f"{name}: {unit} {value:.3f} ({covered:,} of {n:,} covered)")
-    if not math.isnan(value):
-        run.claim(f"train.word2vec.{corpus.name}.{name}", value, unit=unit, better="high")
+    if claim is not None and not math.isnan(value):
+        run.claim(f"{claim}_{name}", value, unit=unit, better="high")
 
 
 def _stacked(column, frames):

@@ -1,0 +1,54 @@
+"""The methods of `lmlib train`, in one form: from an encoded corpus to batches, a step, a first state, and in the end vectors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lmlib.models import cbow, hierarchical, word2vec
+from lmlib.text.batches import CorpusChunks
+
+
+class Training(NamedTuple):
+    """A run that is about to begin; `lmlib.learn.train.fit` runs it."""
+
+    batches: object  # batches[step]
+    epochs: int
+    steps: int  # calls of the whole run, all epochs together; 0 where `init` does it all
+    train_step: Callable
+    init: Callable  # key -> the state before step 0
+    vectors: Callable  # state -> (V, D) float32 on the host
+    unit: str = "tokens"  # what a call counts in its metrics
+    size: int = 0  # how many of them an epoch has
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make word vectors."""
+
+    config: type  # a frozen dataclass
+    begin: Callable  # (config, tokenizer, store, chunk, folder) -> Training
+
+
+def _by_chunks(module):
+    """`begin` of the relatives of word2vec, whose batches are chunks of the corpus."""
+
+    def begin(config, tokenizer, store, chunk, folder):
+        batches = CorpusChunks(store, chunk)
+        return Training(
+            batches,
+            config.epochs,
+            config.epochs * len(batches),
+            module.make_step(config, tokenizer.counts, len(batches)),
+            lambda key: module.init_state(config, len(tokenizer.words), key),
+            lambda state: module.input_vectors(config, state["params"]),
+            size=len(store.ids),
+        )
+
+    return begin
+
+
+METHODS = {
+    "word2vec": Method(word2vec.SkipGramConfig, _by_chunks(word2vec)),
+    "cbow": Method(cbow.CBOWConfig, _by_chunks(cbow)),
+    "hierarchical": Method(hierarchical.HierarchicalConfig, _by_chunks(hierarchical)),
+}
