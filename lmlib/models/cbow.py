@@ -1,0 +1,235 @@
+"""word2vec: CBOW (continuous bag of words) with negative sampling, as dense products over blocks of neighbouring words.
+
+Mikolov, Chen, Corrado, Dean 2013, "Efficient Estimation of Word Representations in Vector Space" (arXiv 1301.3781), section 3.1: the mean
+of the vectors around a word predicts the word. The centre is what is predicted and never among the inputs; negative sampling in place of
+the softmax is that of arXiv 1310.4546, equation 4.
+
+The input of a centre is h = (1/n) sum_j v_j over the n words of its window, so a context word's gradient is that of h divided by n. The
+authors' program and gensim leave the division out: n words move n times as far as the loss asks for (Irsoy, Benton, Stratos 2021,
+"Corrected CBOW Performs as well as Skip-gram", arXiv 2012.15332). Here the gradient is the true one, and `gradient="word2vec.c"` is the
+program's. On WikiText-2, each at the best rate of a grid, the true one scores higher on word similarity (mean of five seeds, see
+results/benchmarks/tuning_word2vec.json), and it needs a rate about twice as high.
+
+A step takes `blocks` blocks of `block` neighbouring centres, as in `word2vec`, which says how stale rows, frequent words and words that a
+passage repeats are kept from overshooting. The means of a block are one product with a band matrix, and so are their gradients. Noise
+words are shared by the centres of a block. One centre costs few rows, its own and a little of the span's and the noise's: that is why
+CBOW is faster than skip-gram.
+
+Shapes: V vocabulary, D dimension (in the tables rounded up, see `windows.init_table`), N blocks a step, B centres a block,
+S span of a block = B + 2 window, K noise words of a block, O outputs of a block = B + K.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmlib.errors import ConfigError, nearest
+from lmlib.models import windows
+from lmlib.programs import register
+
+GRADIENTS = ("true", "word2vec.c")
+
+
+@dataclass(frozen=True)
+class CBOWConfig:
+    """CBOW with negative sampling. Rate, cap and blocks were chosen on WikiText-2."""
+
+    dimension: int = 100  # D, length of a vector
+    window: int = 5  # largest radius; each centre draws its own from 1 … window
+    negatives: int = 5  # k of equation 4: noise words for each centre
+    subsample: float = 1e-3  # t of equation 5 of arXiv 1310.4546; 0 keeps every word
+    noise_power: float = 0.75  # of the counts, in the distribution of the noise words
+    learning_rate: float = 0.3  # at the beginning; it falls linearly over the run
+    final_learning_rate: float = 1e-5  # it falls no lower
+    epochs: int = 3  # passes over the corpus
+    block: int = 64  # B, neighbouring centres that share their noise words
+    blocks: int = 32  # N, blocks a step
+    shared_negatives: int = 16  # K, noise words of a block
+    cap: float = 8.0  # updates a step that a row may take at the full learning rate
+    gradient: str = "true"  # of the context words; "word2vec.c" does not divide it by their number
+
+    def __post_init__(self):
+        windows.check_config(self, "negatives", "shared_negatives", "cap")
+        if self.gradient not in GRADIENTS:
+            near = nearest(self.gradient, GRADIENTS)
+            raise ConfigError(f"CBOWConfig.gradient must be one of {', '.join(GRADIENTS)}, got {self.gradient!r}{near}")
+
+    @classmethod
+    def tiny(cls, **changes):
+        """For tests and for corpora of some ten thousand words: seconds."""
+        return cls(**{"dimension": 16, "block": 8, "blocks": 8, "learning_rate": 0.05} | changes)
+
+
+def cbow_loss(context_CD, centre_D, noise_KD):
+    """Loss of one centre: -log s(u_o . h) - sum_k log s(-u_k . h), where h is the mean of the context.
+
+    Args:
+      context_CD: v_j, the input vectors of the C words of the window.
+      centre_D: u_o, the output vector of the word in their midst.
+      noise_KD: output vectors of the K noise words.
+
+    Returns:
+      A scalar, in nats.
+    """
+    h_D = context_CD.mean(axis=0)
+    return -jax.nn.log_sigmoid(centre_D @ h_D) - jax.nn.log_sigmoid(-(noise_KD @ h_D)).sum()
+
+
+def sampling_tables(config, counts_V):
+    """What a step must know of the vocabulary: chances to keep a token, the noise as an alias table, each row's share of the rate."""
+    tables, kept_V = windows.word_tables(config, counts_V)
+    noise_V = windows.noise_distribution(counts_V, config.noise_power)
+    centres = config.block * config.blocks
+    windows_V = kept_V * (1 if config.gradient == "true" else config.window + 1)  # the weights of a window sum to 1, or to its size
+    updates_V = {"context": windows_V * (1 + config.negatives), "centre": kept_V + config.negatives * noise_V}
+    share_V = {name: np.minimum(1, config.cap / (centres * np.maximum(n_V, 1e-12))) for name, n_V in updates_V.items()}
+    share = {name: jnp.asarray(s_V, jnp.float32) for name, s_V in share_V.items()}
+    return tables | windows.noise_tables(counts_V, config.noise_power) | {"share": share}
+
+
+def init_params(config, vocab_size, key):
+    """{"context", "centre"}: uniform in ±0.5/D and zero, as in the C program; (V, D) with D rounded up, see `windows.init_table`."""
+    return {"context": windows.init_table(config, vocab_size, key), "centre": windows.init_table(config, vocab_size, None)}
+
+
+def init_state(config, vocab_size, key):
+    """The state of a run before step 0, for `lmlib.learn.train.fit`."""
+    return windows.init_state(init_params(config, vocab_size, key))
+
+
+def input_vectors(config, params):
+    """The vectors of words as context, (V, D) float32 on the host: what is usually called the word vectors of CBOW."""
+    return windows.vectors_of(config, params["context"])
+
+
+def draw(config, tables, batch, key):
+    """Draw everything random about a chunk: which tokens stay, each centre's window, each block's noise words.
+
+    Args:
+      config: a CBOWConfig.
+      tables: from `sampling_tables`.
+      batch: a chunk of the corpus, see `windows.draw_windows`.
+      key: the step's random key.
+
+    Returns:
+      What `windows.draw_windows` returns, and "noise" (blocks, K).
+    """
+    key_keep, key_radius, key_noise, key_alias = jax.random.split(key, 4)
+    shape = (windows.blocks_in(config, batch["ids"].shape[0]), config.shared_negatives)
+    noise = windows.draw_noise(tables, shape, key_noise, key_alias)
+    return windows.draw_windows(config, tables, batch, key_keep, key_radius) | {"noise": noise}
+
+
+def blocks_of(config, drawn, i):
+    """The blocks of step i of a drawn chunk, see `windows.spans_of`.
+
+    Returns:
+      tokens (N, S), the ids of the spans, whose inner B are the centres; noise (N, K), the ids of the noise words; inside (N, W, B), 1
+      where a centre's window reaches as far as each of the W distances; size (N, B), the words of each window.
+    """
+    n, tokens, left, right = windows.spans_of(config, drawn, i)
+    distance = np.array(distances(config))[None, :, None]
+    inside = (distance >= -left[:, None, :]) & (distance <= right[:, None, :])
+    return tokens, drawn["noise"][n], inside.astype(jnp.float32), left + right
+
+
+def distances(config):
+    """The W = 2 window distances from a centre to the words around it: -window … window without 0."""
+    return [d for d in range(-config.window, config.window + 1) if d != 0]
+
+
+def gather_windows(config, weight_NWB, x_NSD):
+    """For each centre the weighted sum of the rows around it, (N, B, D): h_b = sum_d weight_d,b x_{b + d}.
+
+    A sum over shifted copies reads each row once for each distance, and takes half the time of a product with a band matrix, S / 2W times
+    as many multiplications.
+    """
+    first, block = config.window, config.block
+    return sum(weight_NWB[:, j, :, None] * x_NSD[:, first + d : first + d + block] for j, d in enumerate(distances(config)))
+
+
+def spread_windows(config, weight_NWB, h_NBD):
+    """The adjoint of `gather_windows`, (N, S, D): each centre's row, with its weights, added to the rows around it."""
+    width, span = config.window, config.block + 2 * config.window
+    weight_NWP = jnp.pad(weight_NWB, ((0, 0), (0, 0), (2 * width, 2 * width)))
+    h_NPD = jnp.pad(h_NBD, ((0, 0), (2 * width, 2 * width), (0, 0)))
+    from_ = [(j, slice(width - d, width - d + span)) for j, d in enumerate(distances(config))]
+    return sum(weight_NWP[:, j, at, None] * h_NPD[:, at] for j, at in from_)
+
+
+def step_update(config, tables, params, drawn, i, rate):
+    """One step of gradient descent on the summed loss of the blocks of step i, each row with its own rate (see the top of the file).
+
+    Args:
+      config, tables: as for `draw`.
+      params: {"context", "centre"}, (V, D) each.
+      drawn: from `draw`.
+      i: number of the step within the chunk, below `windows.steps_in`.
+      rate: the learning rate before it is lowered for frequent and repeated words.
+
+    Returns:
+      The new params.
+    """
+    tokens_NS, noise_NK, inside_NWB, size_NB = blocks_of(config, drawn, i)
+    inner = slice(config.window, config.window + config.block)
+    centre_NB = tokens_NS[:, inner]
+    x_NSD, u_NBD, q_NKD = params["context"][tokens_NS], params["centre"][centre_NB], params["centre"][noise_NK]
+    repeats_NS = windows.repeats_of(tokens_NS)
+    rate_NS = rate * tables["share"]["context"][tokens_NS] / repeats_NS
+    rate_NB = rate * tables["share"]["centre"][centre_NB] / repeats_NS[:, inner]
+    rate_NK = rate * tables["share"]["centre"][noise_NK]
+
+    # Barriers: without them the compiler works out a row again wherever it is used.
+    mean_NWB = inside_NWB / jnp.maximum(size_NB, 1)[:, None, :]
+    h_NBD = jax.lax.optimization_barrier(gather_windows(config, mean_NWB, x_NSD))
+    there_NB = size_NB > 0  # a centre without a window has nothing to be predicted from
+    weight_NB = there_NB * (config.negatives / config.shared_negatives)
+    error_NB = there_NB * jax.nn.sigmoid(-(u_NBD * h_NBD).sum(axis=2))
+    error_NBK = -weight_NB[:, :, None] * jax.nn.sigmoid(jnp.einsum("nbd,nkd->nbk", h_NBD, q_NKD))
+    error_NBK, error_NKB = jax.lax.optimization_barrier((error_NBK, jnp.swapaxes(error_NBK, 1, 2)))
+
+    dh_NBD = error_NB[:, :, None] * u_NBD + jnp.einsum("nbk,nkd->nbd", error_NBK, q_NKD)
+    taken_NWB = mean_NWB if config.gradient == "true" else inside_NWB
+    dx_NSD = spread_windows(config, taken_NWB, jax.lax.optimization_barrier(dh_NBD)) * rate_NS[:, :, None]
+    du_NBD = (error_NB * rate_NB)[:, :, None] * h_NBD
+    dq_NKD = jnp.einsum("nkb,nbd->nkd", error_NKB, h_NBD) * rate_NK[:, :, None]
+    output_NO, do_NOD = jnp.concatenate([centre_NB, noise_NK], axis=1), jnp.concatenate([du_NBD, dq_NKD], axis=1)
+    context = windows.add_rows(params["context"], tokens_NS, dx_NSD)
+    return {"context": context, "centre": windows.add_rows(params["centre"], output_NO, do_NOD)}
+
+
+def step_loss(config, tables, params, drawn, i):
+    """Mean loss of a centre with its share of noise, in nats, over the blocks of step i."""
+    tokens_NS, noise_NK, inside_NWB, size_NB = blocks_of(config, drawn, i)
+    h_NBD = gather_windows(config, inside_NWB / jnp.maximum(size_NB, 1)[:, None, :], params["context"][tokens_NS])
+    u_NBD = params["centre"][tokens_NS[:, config.window : config.window + config.block]]
+    noise_NB = jax.nn.log_sigmoid(-jnp.einsum("nbd,nkd->nbk", h_NBD, params["centre"][noise_NK])).sum(axis=2)
+    loss_NB = jax.nn.log_sigmoid((u_NBD * h_NBD).sum(axis=2)) + config.negatives / config.shared_negatives * noise_NB
+    there_NB = size_NB > 0
+    return -(there_NB * loss_NB).sum() / jnp.maximum(there_NB.sum(), 1)
+
+
+METHOD = windows.Method("context", draw, step_update, step_loss)
+train_chunk = partial(windows.train_chunk, METHOD)
+
+
+def make_step(config, counts_V, chunks_per_epoch):
+    """The step for `lmlib.learn.train.fit`: train_step(state, batch, key) -> (state, metrics), where a batch is a chunk of the corpus.
+
+    Args:
+      config: a CBOWConfig.
+      counts_V: how often each word of the vocabulary occurs in the corpus.
+      chunks_per_epoch: `len` of the CorpusChunks that feed it; the run is `epochs` times as long.
+    """
+    return partial(train_chunk, config, sampling_tables(config, counts_V), config.epochs * chunks_per_epoch)
+
+
+def _example():
+    config, (counts_V, batch, key) = CBOWConfig.tiny(), windows.example_chunk()
+    return config, sampling_tables(config, counts_V), 12, init_state(config, 20, key), batch, key
+
+
+register("cbow.train_chunk", jax.jit(train_chunk, static_argnums=(0, 2)), _example)
