@@ -19,7 +19,8 @@ from lmlib.models.vectors import WordVectors
 from tests.benchmarks.worker import serve
 name, seconds, lost = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 
-def run(corpus, seed, output, epochs, vector_size, min_count, window, negative, sample, rate):
+def run(method, corpus, seed, output, epochs, vector_size, min_count, window, sample, rate, negative=None):
+    assert (negative is None) == (method == "skip-gram-hs")
     words = ["hot", "cold", "warm", "cool"]
     if name == "peer":
         words.reverse()  # another order, and still the same score
@@ -154,22 +155,29 @@ def small_word2vec(tmp_path, monkeypatch):
 
     script = tmp_path / "fake.py"
     script.write_text(f"import sys; sys.path.insert(0, {str(harness.ROOT)!r})\n{FAKE_WORD2VEC}")
-    (tmp_path / "tuning.json").write_text('{"chosen": {"ours": {"rate": 1}, "peer": {"rate": 2}}}')
+    chosen = {"chosen": {"ours": {"rate": 1}, "peer": {"rate": 2}}}
+    (tmp_path / "tuning.json").write_text(json.dumps({"methods": dict.fromkeys(word2vec.METHODS, chosen)}))
     monkeypatch.setattr(word2vec, "TUNING", tmp_path / "tuning.json")
     monkeypatch.setattr(word2vec, "open_corpus", lambda name: memory_corpus(["hot cold warm cool"] * 10))
     monkeypatch.setattr(word2vec, "similarity_set", lambda name: [("hot", "warm", 9), ("hot", "cool", 5), ("hot", "cold", 1)])
     monkeypatch.setattr(word2vec, "analogy_questions", lambda: {"c": [("hot", "warm", "cold", "cool"), ("hot", "x", "cold", "cool")]})
 
     def run(lost):
-        fakes = [harness.Worker(n, [sys.executable, script, n, s, x]) for n, s, x in (("ours", 1, 0), ("peer", 4, lost))]
-        monkeypatch.setattr(word2vec, "workers", lambda: fakes)
+        sides = (("ours", 1, 0), ("peer", 4, lost))
+        monkeypatch.setattr(word2vec, "workers", lambda: [harness.Worker(n, [sys.executable, script, n, s, x]) for n, s, x in sides])
         return word2vec.run(pairs=3)
 
     return run
 
 
 def test_word2vec_counts_the_same_words_for_both_sides_and_scores_saved_vectors(small_word2vec):
-    (row,) = small_word2vec(0)["rows"]
+    rows = small_word2vec(0)["rows"]
+    assert [row["case"].split(", 100")[0] for row in rows] == [
+        "skip-gram, 5 negatives",
+        "CBOW, 5 negatives",
+        "skip-gram, hierarchical softmax",
+    ]
+    row = rows[0]
     assert row["ours"] == {"median": 40 * 3 / 2, "min": 40 * 3 / 3, "max": 40 * 3 / 1}
     assert (row["peer"]["median"], row["ratio"]) == (40 * 3 / 8, 4.0)
     assert row["quality"]["ours"] == row["quality"]["peer"]
@@ -181,3 +189,27 @@ def test_word2vec_counts_the_same_words_for_both_sides_and_scores_saved_vectors(
 def test_word2vec_refuses_sides_that_saw_different_words(small_word2vec):
     with pytest.raises(LmlibError, match=r"did not train on the same words.*\(39, 4\), \(40, 4\)"):
         small_word2vec(1)
+
+
+def test_word2vec_wants_rates_that_were_chosen(small_word2vec, tmp_path):
+    (tmp_path / "tuning.json").write_text('{"methods": {"skip-gram-ns": {"chosen": {"ours": {}, "peer": {}}}}}')
+    with pytest.raises(LmlibError, match=r"tune_word2vec cbow-ns"):
+        small_word2vec(0)
+
+
+def test_the_rates_chosen_are_the_fastest_within_one_standard_error_of_the_best():
+    from tests.benchmarks.tune_word2vec import choose
+
+    def found(shared, score, sd=0.02):
+        return {"parameters": {"shared": shared}, "score": {"mean": score, "sd": sd, "n": 4}}
+
+    rows = [
+        found(32, 0.5),
+        found(16, 0.491),
+        found(8, 0.489),
+        found(16, 0.495),
+        found(4, 0.1),
+        {"parameters": {"shared": 1}, "diverged": True},
+    ]
+    assert choose(rows, lambda point: point["shared"]) == {"shared": 16}
+    assert choose(rows, lambda point: 0) == {"shared": 32}

@@ -11,6 +11,11 @@ from gensim.models import Word2Vec, word2vec
 from tests.benchmarks.worker import serve
 
 WORKERS = 2
+ALGORITHMS = {  # method: what it is to gensim
+    "skip-gram-ns": {"sg": 1, "hs": 0},
+    "cbow-ns": {"sg": 0, "hs": 0, "cbow_mean": 1},
+    "skip-gram-hs": {"sg": 1, "hs": 1, "negative": 0},
+}
 
 
 def describe():
@@ -19,14 +24,14 @@ def describe():
     return {"name": "gensim", "versions": {"python": platform.python_version()} | packages, "compiled_loops": word2vec.FAST_VERSION}
 
 
-def run(corpus, seed, output, epochs, **setting):
+def run(method, corpus, seed, output, epochs, **setting):
     """Train and save vectors in word2vec's binary format.
 
     `seconds` is the time of `Word2Vec.train` alone. gensim counts words in two ways: every word of the corpus, known or not (raw), and the
     words that remain after subsampling (effective), which is the rate that its log shows.
     """
     logging.disable(logging.WARNING)
-    model = Word2Vec(sg=1, hs=0, workers=WORKERS, seed=seed, **setting)
+    model = Word2Vec(workers=WORKERS, seed=seed, **ALGORITHMS[method], **setting)
     start = time.perf_counter()
     model.build_vocab(corpus_file=corpus)
     vocabulary_seconds = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Skip-gram with negative sampling on a slice of Wikipedia: lmlib and gensim, speed at equal quality.
+"""word2vec on a slice of Wikipedia, a row for each of its methods: lmlib and gensim, speed at equal quality.
 
 Words per second, the same for both sides: the words of the corpus that are in the vocabulary (before subsampling) times epochs, divided by
 the seconds that training takes. Building the vocabulary and compiling are measured too, and stand beside. The quality of both
@@ -19,7 +19,12 @@ from tests.benchmarks import harness
 
 CORPUS = "enwiki-2018-slice"
 EPOCHS = 3
-SETTING = {"vector_size": 100, "window": 5, "negative": 5, "sample": 1e-3, "min_count": 5}
+SETTING = {"vector_size": 100, "window": 5, "sample": 1e-3, "min_count": 5}
+METHODS = {  # what each side makes of a name stands in `ours_word2vec.py` and `peer_gensim.py`
+    "skip-gram-ns": ("skip-gram, 5 negatives", {"negative": 5}),
+    "cbow-ns": ("CBOW, 5 negatives", {"negative": 5}),
+    "skip-gram-hs": ("skip-gram, hierarchical softmax", {}),
+}
 RESTRICT = 30_000  # analogies: answers are looked for among the most frequent words, as in the papers
 TUNING = harness.ROOT / "results" / "benchmarks" / "tuning_word2vec.json"
 
@@ -73,29 +78,67 @@ def workers():
     return ours, harness.Worker("peer", [harness.PEERS, "-m", "tests.benchmarks.peer_gensim"])
 
 
+def chosen_parameters(method):
+    """{"ours", "peer"}: what `tune_word2vec.py` chose for both sides.
+
+    Raises:
+      LmlibError: it was not run for this method.
+    """
+    tuned = json.loads(TUNING.read_text(encoding="utf-8"))["methods"].get(method, {}).get("chosen", {})
+    if missing := {"ours", "peer"} - tuned.keys():
+        raise LmlibError(
+            f"the rates of {method} are not chosen: run `python -m tests.benchmarks.tune_word2vec {method}` ({', '.join(missing)})"
+        )
+    return tuned
+
+
 def run(pairs=5):
     """Run the benchmark; returns the result that the harness writes."""
-    chosen = json.loads(TUNING.read_text(encoding="utf-8"))["chosen"]
+    chosen = {method: chosen_parameters(method) for method in METHODS}
     ours, peer = workers()
     with ours, peer, tempfile.TemporaryDirectory() as folder:
         text = f"{folder}/corpus.txt"
         corpus = prepare(open_corpus(CORPUS), text)
-
-        def arguments(worker, seed):
-            common = {"corpus": text, "seed": seed, "output": f"{folder}/{worker.name}-{seed}.bin", "epochs": EPOCHS}
-            return common | SETTING | chosen[worker.name]
-
-        runs = dict(zip(("ours", "peer"), harness.alternate(ours, peer, arguments, pairs=pairs), strict=True))
         facts = {worker.name: worker.call("describe") for worker in (ours, peer)}
-        vocabulary = WordVectors.load(f"{folder}/ours-1.bin").words
-        scores = {side: [quality(f"{folder}/{side}-{seed}.bin", vocabulary) for seed in range(1, pairs + 1)] for side in runs}
+        rows = [row(method, chosen[method], ours, peer, facts, text, corpus, folder, pairs) for method in METHODS]
+    machine = facts["ours"]["machine"]
+    versions = {"ours": machine.pop("versions"), "peer": facts["peer"]["versions"]}
+    return {"benchmark": "word2vec", "machine": machine | {"pinned": harness.pinned()}, "versions": versions, "rows": rows}
+
+
+def row(method, chosen, ours, peer, facts, text, corpus, folder, pairs):
+    """Train both sides by one method, in turn; returns the row of the result.
+
+    Args:
+      method: a name in METHODS.
+      chosen: from `chosen_parameters`.
+      ours, peer: the workers.
+      facts: {"ours", "peer"}: how they describe themselves.
+      text, corpus: the path of the prepared corpus, and what `prepare` said of it.
+      folder: where the vectors go.
+      pairs: how many runs of each side are measured.
+    """
+    case, more = METHODS[method]
+    setting = SETTING | more
+
+    def output(side, seed):
+        return f"{folder}/{method}-{side}-{seed}.bin"
+
+    def arguments(worker, seed):
+        common = {"method": method, "corpus": text, "seed": seed, "output": output(worker.name, seed), "epochs": EPOCHS}
+        return common | setting | chosen[worker.name]
+
+    print(case, flush=True)
+    runs = dict(zip(("ours", "peer"), harness.alternate(ours, peer, arguments, pairs=pairs), strict=True))
+    vocabulary = WordVectors.load(output("ours", 1)).words
+    scores = {side: [quality(output(side, seed), vocabulary) for seed in range(1, pairs + 1)] for side in runs}
     counts = {(r["words"], r["vocabulary"]) for side in runs.values() for r in side}
     if len(counts) > 1:
         raise LmlibError(f"the two sides did not train on the same words: (words, vocabulary) are {sorted(counts)}")
     ((words, distinct),) = counts
     rates = {side: [words * EPOCHS / r["seconds"] for r in results[1:]] for side, results in runs.items()}
-    row = harness.row(
-        f"skip-gram, 5 negatives, 100 dimensions, {EPOCHS} epochs of {CORPUS}",
+    return harness.row(
+        f"{case}, 100 dimensions, {EPOCHS} epochs of {CORPUS}",
         "words/s",
         rates["ours"],
         rates["peer"],
@@ -114,8 +157,5 @@ def run(pairs=5):
             for side, results in runs.items()
         },
         corpus=corpus | {"words_in_vocabulary": words, "vocabulary": distinct},
-        setting=SETTING | {"epochs": EPOCHS},
+        setting=setting | {"epochs": EPOCHS},
     )
-    machine = facts["ours"]["machine"]
-    versions = {"ours": machine.pop("versions"), "peer": facts["peer"]["versions"]}
-    return {"benchmark": "word2vec", "machine": machine | {"pinned": harness.pinned()}, "versions": versions, "rows": [row]}
