@@ -121,7 +121,7 @@ def test_compiled_equals_plain(model):
 
 
 def test_parameters_are_finite_plain_arrays(model):
-    """Nothing but float arrays, no keys among them: what optax, gradients and checkpoints take. Counted models have places in tables too."""
+    """Nothing but float arrays, no keys among them: what optax, gradients and checkpoints take. In counted models, places too."""
     kinds = {jnp.dtype(jnp.float32)} | ({jnp.dtype(jnp.int32)} if isinstance(getattr(model, "model", model), Ngram) else set())
     for leaf in jax.tree.leaves(split(model)[1]):
         assert isinstance(leaf, jax.Array)
