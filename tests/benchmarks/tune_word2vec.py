@@ -61,11 +61,13 @@ COST = {  # what makes a point of our grid slow; nothing in the peer's changes i
 }
 
 
-def search(method, side, worker, text, folder):
+def search(method, side, worker, text, folder, grids=None, methods=None):
     """Score every point of a side's grid; returns the rows, best first, and last the points at which training diverged."""
     rows, diverged = [], []
-    setting = word2vec.SETTING | word2vec.METHODS[method][1] | {"method": method, "corpus": str(text), "epochs": word2vec.EPOCHS}
-    for point in GRIDS[method][side]:
+    setting = (
+        word2vec.SETTING | (methods or word2vec.METHODS)[method][1] | {"method": method, "corpus": str(text), "epochs": word2vec.EPOCHS}
+    )
+    for point in (grids or GRIDS)[method][side]:
         scores = []
         for seed in SEEDS:
             name = "-".join([side.split(",")[0], *(f"{key}{value}" for key, value in point.items()), f"seed{seed}"])

@@ -106,7 +106,7 @@ def run(pairs=5):
     return {"benchmark": "word2vec", "machine": machine | {"pinned": harness.pinned()}, "versions": versions, "rows": rows}
 
 
-def row(method, chosen, ours, peer, facts, text, corpus, folder, pairs):
+def row(method, chosen, ours, peer, facts, text, corpus, folder, pairs, methods=None):
     """Train both sides by one method, in turn; returns the row of the result.
 
     Args:
@@ -117,8 +117,9 @@ def row(method, chosen, ours, peer, facts, text, corpus, folder, pairs):
       text, corpus: the path of the prepared corpus, and what `prepare` said of it.
       folder: where the vectors go.
       pairs: how many runs of each side are measured.
+      methods: METHODS of another benchmark.
     """
-    case, more = METHODS[method]
+    case, more = (methods or METHODS)[method]
     setting = SETTING | more
 
     def output(side, seed):
