@@ -10,7 +10,7 @@ RUN = .venv/bin/python
 # What is tested, recorded or timed must not depend on the number of cores.
 test soak reproduce vectors bench: export LMLIB_REPRODUCIBLE = 1
 
-.PHONY: help setup reproduce test soak lab vectors bench peers lock lint clean
+.PHONY: help setup reproduce test soak lab vectors bench peers kenlm lock lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -49,12 +49,16 @@ bench: setup peers  ## time lmlib and its peers in turn, into results/benchmarks
 peers:  ## make .venv-peers, what the benchmarks compare with
 	@$(PYTHON) -I lmlib/bootstrap.py --venv .venv-peers --lock tests/benchmarks/peers.lock --bare
 
+kenlm: peers  ## add KenLM to .venv-peers for BENCH=ngram: there is only source, so it needs a C++ compiler and cmake
+	@.venv-peers/bin/python -m pip install --quiet --no-deps --require-hashes -r tests/benchmarks/kenlm.lock
+
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 lock:  ## resolve both locks after a change of ranges (needs uv; remove a lock first to move to the newest versions)
 	echo 'jax==0.10.2' | $(COMPILE) --extra dev --constraint /dev/stdin pyproject.toml -o requirements.lock
 	$(COMPILE) tests/benchmarks/peers.in -o tests/benchmarks/peers.lock
+	echo 'kenlm==0.3.0' | $(COMPILE) - -o tests/benchmarks/kenlm.lock
 
 lint: setup  ## ruff over code and notebooks
 	@$(RUN) -m ruff check .
