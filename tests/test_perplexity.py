@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from numpy.testing import assert_allclose
 
-from lmlib.errors import EmptyCorpusError, ShapeError, VocabularyError
+from lmlib.errors import ConfigError, EmptyCorpusError, ShapeError, VocabularyError
 from lmlib.measure.perplexity import Perplexity, bigram_entropy, perplexity
 from lmlib.models.base import merge, score_by_forward, split
 from lmlib.models.bigram import Bigram, BigramConfig
@@ -129,3 +129,13 @@ def test_nothing_to_score(model):
             perplexity(model, batches)
     with pytest.raises(EmptyCorpusError, match="no pair"):
         bigram_entropy([], [])
+
+
+def test_other_units_share_the_same_nats():
+    """A text of 1,000 bytes, 200 words and 300 tokens: e.g. 2 bits a byte are 10 bits a word, whatever the tokens."""
+    result = Perplexity(2 * math.log(2) * 1000, 300)
+    assert_allclose([result.bits_per(1000), result.bits_per(200), result.bits_per(300)], [2, 10, result.bits_per_token])
+    assert_allclose([result.perplexity_per(200), result.perplexity_per(300)], [1024, result.perplexity])
+    assert Perplexity(1e6, 300).perplexity_per(10) == math.inf
+    with pytest.raises(ConfigError, match="at least one unit"):
+        result.bits_per(0)

@@ -12,7 +12,8 @@ from numpy.testing import assert_allclose
 
 from lmlib.errors import ConfigError, UnknownNameError
 from lmlib.text.world import DIGEST, END, LANGUAGES, SPLITS, WORLD_VERSION, World, documents, records
-from lmlib.text.world_grammar import Cell, Frame, Grammar, french, read_frames, read_table
+from lmlib.text.world_chinese import WORDS
+from lmlib.text.world_grammar import PLACEHOLDER, Cell, Frame, Grammar, french, read_frames, read_table
 
 FROZEN = (
     "The world has changed. Every score on it, published or stored, belongs to the old one: if the change is meant, raise "
@@ -398,3 +399,36 @@ def test_wrong_arguments_are_named(world):
     with pytest.raises(ConfigError, match="weights"):
         world.cooccurrence(5, [1.0])
     assert world.sample(0) == []
+
+
+# Chinese words
+
+
+def test_chinese_words_make_up_the_sentences(world):
+    sentences, words = world.sample(2000, 3, "zh"), world.segmented(2000, 3)
+    assert ["".join(row) for row in words] == sentences
+    assert world.segmented(50, 3) == words[:50]
+    assert all(all(row) for row in words)
+
+
+def test_every_piece_of_a_chinese_sentence_is_cut(world):
+    """Each text between two holes has been looked at: it is listed, or one word; and nothing is listed that does not occur."""
+    texts = {piece for frame in world.grammar.frames for piece in PLACEHOLDER.sub("|", frame.text.zh).split("|") if piece}
+    entries = {
+        row[hole[2]].zh
+        for frame in world.grammar.frames
+        for hole in PLACEHOLDER.finditer(frame.text.zh)
+        for row in world.grammar.tables[hole[1]]
+    }
+    single = "昨天|上周|去年|来自|回到|探索|共用|听说|附近|还是|看看|那些|属于|数到|等于|喜欢|抱怨|觉得"
+    assert {text for text in texts if len(text) > 1} - WORDS.keys() == {*single.split("|")}
+    assert WORDS.keys() <= texts | entries
+    listed = [word for words in WORDS.values() for word in words]
+    assert not [word for word in listed if len(word) > 1 and re.search("[。，？了着]", word)]
+
+
+def test_chinese_words_are_where_a_reader_sees_them(world):
+    text = "|".join(" ".join(row) for row in world.segmented(20_000))
+    for cut in ("挪威 政府 对 丝绸 征税 。", "思考 了 一会儿", "是 世界 上 最 漂亮 的 。", "一 个 小时 前 我们 在", "来 的 吗 ？"):
+        assert cut in text
+        assert cut.replace(" ", "") not in text

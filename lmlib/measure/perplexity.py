@@ -6,8 +6,9 @@ Jelinek et al. 1977, "Perplexity: a measure of the difficulty of speech recognit
 of the perplexities of batches is another number, often many times too high, since it gives a short or a hard batch more than its share.
 The sums are taken in float64 on the host, so that the result does not depend on how the text was cut into batches.
 
-Perplexities compare only over the same tokens: what is left of a comparison of two tokenizers is bits a character or a byte, i.e. `nats`
-over another count. Where the entropy of the source is known, the excess over it is the distance from the best model that there can be.
+Perplexities compare only over the same tokens. Two tokenizers are compared over what they both cut: bits a character or a byte of the
+text, or perplexity a word, i.e. `nats` over another count (`bits_per`, `perplexity_per`). Where the entropy of the source is known, the
+excess over it is the distance from the best model that there can be.
 
 Shapes: B batch, L time, N tokens of a text.
 """
@@ -23,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmlib import programs
-from lmlib.errors import EmptyCorpusError, ShapeError, check_ids, check_shape
+from lmlib.errors import ConfigError, EmptyCorpusError, ShapeError, check_ids, check_shape
 from lmlib.models.base import LanguageModel, call, merge, split, token_logp
 
 
@@ -44,7 +45,22 @@ class Perplexity:
     @property
     def perplexity(self) -> float:
         """Infinite if it is more than a float64 can hold."""
-        return float(np.exp2(np.float64(self.bits_per_token))) if self.bits_per_token < 1024 else math.inf
+        return self.perplexity_per(self.tokens)
+
+    def bits_per(self, units: int) -> float:
+        """Bits a unit, where the text has so many of them: characters, bytes, words. It does not depend on the tokenizer.
+
+        Raises:
+          ConfigError: units is less than 1.
+        """
+        if units < 1:
+            raise ConfigError(f"there must be at least one unit to share {self.nats:g} nats among, got {units}")
+        return self.nats / units / math.log(2)
+
+    def perplexity_per(self, units: int) -> float:
+        """Perplexity a unit, e.g. a word (then the ends of sentences usually count as words); infinite where a float64 cannot hold it."""
+        bits = self.bits_per(units)
+        return float(np.exp2(np.float64(bits))) if bits < 1024 else math.inf
 
     def excess_bits(self, entropy_bits: float) -> float:
         """Bits a token above the entropy of the source: the Kullback-Leibler divergence from it, up to the chance of the sample."""

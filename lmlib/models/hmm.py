@@ -325,10 +325,11 @@ class HMM(nnx.Module):
         self.vocab_size, self.bos, self.eos = config.vocab_size, config.bos, config.eos
         S, V = config.states, config.vocab_size
 
-        def draw(columns, *rows):
-            return nnx.Param(jax.random.dirichlet(rngs.params(), jnp.ones(columns), rows))
+        def draw(*shape):
+            weights = jax.random.exponential(rngs.params(), shape)
+            return nnx.Param(weights / weights.sum(axis=-1, keepdims=True))
 
-        self.start, self.transition, self.emission = draw(S), draw(S, S), draw(V, S)
+        self.start, self.transition, self.emission = draw(S), draw(S, S), draw(S, V)
 
     def _params(self):
         return {name: getattr(self, name)[...] for name in ("start", "transition", "emission")}

@@ -22,6 +22,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from lmlib.errors import ConfigError, UnknownNameError, nearest
+from lmlib.text.world_chinese import words_of_piece
 from lmlib.text.world_grammar import DEFAULT, WORLD_VERSION, Cell, Derivations, Grammar, fill, tables_of
 
 DIGEST = DEFAULT.digest
@@ -68,6 +69,11 @@ class World:
         for frame, rows in self._draw(n, seed, "sentences"):
             sides = {language: frame.text(rows, language) for language in LANGUAGES}
             yield sides | {"topic": frame.frame.topic, "sentiment": frame.frame.sentiment, "answer": frame.answer(rows, "en")}
+
+    def segmented(self, n: int, seed: int = 0) -> list[list[str]]:
+        """The Chinese side of `sample`, cut into words, marks among them: joined, they are the sentence. See `world_chinese`."""
+        drawn = self._draw(n, seed, "sentences")
+        return [[word for piece in frame.pieces(rows, "zh") for word in words_of_piece(piece)] for frame, rows in drawn]
 
     def questions(self, n: int, seed: int = 0, language: str = "en") -> list[dict]:
         """`n` questions that the facts answer: {"question", "answer"}."""

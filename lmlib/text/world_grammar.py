@@ -223,7 +223,11 @@ class Derivations:
 
     def text(self, rows, language):
         """The sentence of one derivation, `rows` being the number of a row for each table."""
-        return "".join([piece if v is None else piece[rows[v]] for piece, v in self._text[language]])
+        return "".join(self.pieces(rows, language))
+
+    def pieces(self, rows, language):
+        """The same in pieces: the words from tables, and what stands before, between and after them, which may be nothing."""
+        return [piece if v is None else piece[rows[v]] for piece, v in self._text[language]]
 
     def answer(self, rows, language):
         """The answer to it, None unless it is a question."""
