@@ -131,6 +131,7 @@ VECTORS = {  # as in lmlib.record.methods, which loads jax
     "word2vec": "skip-gram with negative sampling",
     "cbow": "CBOW with negative sampling",
     "hierarchical": "hierarchical softmax, skip-gram or CBOW",
+    "fasttext": "skip-gram over character n-grams, also for words never seen",
 }
 COMMANDS = {
     "corpora": (corpora, "list the named corpora, and where they are"),
@@ -146,7 +147,8 @@ def presets(config_class):
 
 def add_fields(parser, config_class):
     """Add an option for each field of a config, with its type, its default and its comment; one that is not given is not set."""
-    hints, comments = typing.get_type_hints(config_class), dict(_COMMENT.findall(inspect.getsource(config_class)))
+    sources = [inspect.getsource(one) for one in reversed(config_class.__mro__) if dataclasses.is_dataclass(one)]
+    hints, comments = typing.get_type_hints(config_class), dict(_COMMENT.findall("".join(sources)))
     for field in dataclasses.fields(config_class):
         kind = hints[field.name]
         told = f"{comments.get(field.name, '')} (default: {field.default if kind is str else format(field.default, 'g')})".strip()

@@ -20,6 +20,7 @@ from lmlib.errors import nearest
 from lmlib.learn import checkpoint
 from lmlib.learn.train import fit
 from lmlib.models import word2vec
+from lmlib.models.subword_vectors import SubwordVectors
 from lmlib.models.vectors import WordVectors
 from lmlib.record import training
 from lmlib.record.methods import METHODS
@@ -355,6 +356,17 @@ def test_every_method_trains_by_the_same_command(method, text, tmp_path, capsys)
     assert main(arguments) == 0
     assert "is finished" in capsys.readouterr().out
     assert (tmp_path / "run" / "vectors.txt").read_bytes() == before
+
+
+def test_fasttext_keeps_its_ngrams_for_words_never_seen(text, tmp_path):
+    run = tmp_path / "run"
+    assert main(["train", "fasttext", "--corpus", str(text), "--out", str(run), "--preset", "tiny", "--epochs", "1"]) == 0
+    found, vectors = SubwordVectors.load(run / "subwords"), WordVectors.load(run / "vectors.txt")
+    assert found.known.words == vectors.words
+    assert_array_equal(found.known.vectors, vectors.vectors)
+    longest = max(vectors.words, key=len)
+    assert longest + "s" not in vectors
+    assert np.isfinite(found[longest + "s"]).all()
 
 
 def test_the_methods_of_the_command_line_are_those_that_there_are():

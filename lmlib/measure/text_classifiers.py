@@ -63,10 +63,12 @@ def fit_logistic(texts, labels, C: float = 10.0):
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
+    from threadpoolctl import threadpool_limits
 
     # the same words as fastText's: every run of letters and every other mark by itself
     vectorizer = TfidfVectorizer(token_pattern=r"\w+|[^\w\s]", ngram_range=(1, 2), sublinear_tf=True)
-    return make_pipeline(vectorizer, LogisticRegression(C=C, max_iter=1000)).fit(texts, labels).predict
+    with threadpool_limits(1):  # its products are too small for more, and sums then do not depend on the number of cores
+        return make_pipeline(vectorizer, LogisticRegression(C=C, max_iter=1000)).fit(texts, labels).predict
 
 
 def choose(texts, labels, candidates, train, seed=0):

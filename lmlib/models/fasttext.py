@@ -17,7 +17,7 @@ Here a step takes `parts` steps of word2vec:
 2. `parts` steps of `word2vec` on these h_w (and the context's rows), as if they were its centre words' rows;
 3. distribute: what each h_w has moved in all is added to its rows.
 
-In 32,768 centres there are some 9,000 distinct words, so a centre costs 6 rows instead of 17, and the rows of a pair nothing. The price is
+In 16,384 centres there are some 6,300 distinct words, so a centre costs 8 rows instead of 17 a pair, six pairs a centre. The price is
 that within a step a word does not see what its relatives learn: "nation" and "nationality" may both move what they share as far as each
 alone would, together too far. If word w makes n_w updates in a step it goes about min(1, n_w / `cap`) of its way to where they lead, so
 the words that share row g go together r_g = sum_{w: g in G_w} min(1, n_w / cap) ways; what is added to the row is therefore multiplied by
@@ -61,9 +61,9 @@ class FastTextConfig(SkipGramConfig):
     smallest: int = 3  # n-grams have at least so many characters, < and > included
     largest: int = 6  # … and at most so many
     buckets: int = 2_000_000  # that n-grams are hashed into
-    blocks: int = 2048  # blocks between composing and distributing; fewer are slower and learn a little more from few words
-    parts: int = 32  # steps of word2vec that these are taken in
-    crowd: float = 8.0  # how far words that share a row may move it together
+    blocks: int = 1024  # blocks between composing and distributing; fewer are slower and learn a little more from few words
+    parts: int = 16  # steps of word2vec that these are taken in
+    crowd: float = 4.0  # how far words that share a row may move it together
 
     def __post_init__(self):
         super().__post_init__()
@@ -79,7 +79,7 @@ class FastTextConfig(SkipGramConfig):
 
     @classmethod
     def paper(cls, **changes):
-        """Section 4.3 of arXiv 1607.04606: 300 dimensions, subsampling at 1e-4, 5 epochs, 2 million buckets."""
+        """Section 4.3 of arXiv 1607.04606: 300 dimensions, subsampling at 1e-4, 2 million buckets; 5 epochs, the program's default."""
         return cls(**{"dimension": 300, "subsample": 1e-4, "epochs": 5} | changes)
 
     def subwords(self, words, counts=None) -> Subwords:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lmlib.models import cbow, hierarchical, word2vec
+from lmlib.models import cbow, fasttext, hierarchical, word2vec
 from lmlib.text.batches import CorpusChunks
 
 
@@ -47,8 +47,30 @@ def _by_chunks(module):
     return begin
 
 
+def _fasttext(config, tokenizer, store, chunk, folder):
+    """`begin` of fastText; when the vectors are made, those of the n-grams are saved beside them, in the folder `subwords`."""
+    batches, words = CorpusChunks(store, chunk), tokenizer.words
+    grams = config.subwords(words, tokenizer.counts)
+
+    def vectors(state):
+        found = fasttext.subword_vectors(config, words, grams, state["params"], tokenizer.counts)
+        found.save(folder / "subwords")
+        return found.known.vectors
+
+    return Training(
+        batches,
+        config.epochs,
+        config.epochs * len(batches),
+        fasttext.make_step(config, grams, tokenizer.counts, len(batches)),
+        lambda key: fasttext.init_state(config, grams, key),
+        vectors,
+        size=len(store.ids),
+    )
+
+
 METHODS = {
     "word2vec": Method(word2vec.SkipGramConfig, _by_chunks(word2vec)),
     "cbow": Method(cbow.CBOWConfig, _by_chunks(cbow)),
     "hierarchical": Method(hierarchical.HierarchicalConfig, _by_chunks(hierarchical)),
+    "fasttext": Method(fasttext.FastTextConfig, _fasttext),
 }
