@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from lmlib.errors import ConfigError, EmptyCorpusError, NonFiniteError, ShapeError, check_ids, check_shape
 from lmlib.models.vectors import WordVectors
@@ -132,7 +133,9 @@ def truncated_svd(matrix_VV, dimension):
     if not 0 < dimension < V:
         raise ConfigError(f"{dimension} dimensions were asked for, but a matrix of {V} words gives at most {V - 1}: lower `dimension`")
     start_V = np.random.default_rng(0).standard_normal(V)
-    u_VD, values_D, wt_DV = sparse.linalg.svds(matrix_VV, k=dimension, v0=start_V, solver="arpack")
+    # The products of Lanczos are matrix times vector: further threads of the BLAS only wait for one another, and change the rounding
+    with threadpool_limits(1):
+        u_VD, values_D, wt_DV = sparse.linalg.svds(matrix_VV, k=dimension, v0=start_V, solver="arpack")
     order_D = np.argsort(-values_D, kind="stable")
     u_VD, values_D, w_VD = u_VD[:, order_D], values_D[order_D], wt_DV[order_D].T
     signs_D = np.sign(u_VD[np.abs(u_VD).argmax(axis=0), np.arange(dimension)])
