@@ -255,11 +255,13 @@ def test_an_id_outside_the_vocabulary_is_nan_never_another_word():
         ({"vocab_size": 5, "k": 0.0}, "k must"),
         ({"vocab_size": 5, "cutoff": 0}, "cutoff"),
         ({"vocab_size": 5, "method": "mle", "backoff": True}, "no backed-off form"),
-        ({"vocab_size": 5, "method": "add_k", "discounts": [[0.5]]}, "has none"),
+        ({"vocab_size": 5, "order": 1, "method": "add_k", "discounts": [[0.5]]}, "has no discounts"),
         ({"vocab_size": 5, "order": 2, "discounts": [[0.5]]}, "2 tuples"),
-        ({"vocab_size": 5, "order": 1, "discounts": [[0.5, 2.5]]}, "order 1"),
-        ({"vocab_size": 5, "order": 1, "discounts": [[]]}, "order 1"),
-        ({"vocab_size": 5, "order": 1, "discounts": [[float("nan")]]}, "order 1"),
+        ({"vocab_size": 5, "order": 1, "discounts": [[0.5, 2.5]]}, r"discounts\[0\] must"),
+        ({"vocab_size": 5, "order": 1, "discounts": [[]]}, r"discounts\[0\] must"),
+        ({"vocab_size": 5, "order": 1, "discounts": [[float("nan")]]}, r"discounts\[0\] must"),
+        ({"vocab_size": 5, "fallback": [1.5]}, "fallback must"),
+        ({"vocab_size": 5, "fallback": [0.5], "method": "witten_bell"}, "fallback: witten_bell has no discounts"),
     ],
 )
 def test_config_refuses_what_makes_no_model(fields, message):
@@ -276,9 +278,14 @@ def test_presets_and_json():
 
 @pytest.mark.parametrize("method", ["absolute", "katz", "kneser_ney", "modified_kneser_ney"])
 def test_a_text_too_small_for_an_estimator_is_an_error(method):
-    with pytest.raises(EstimationError, match=r"order 2.*give NgramConfig.discounts"):
+    with pytest.raises(EstimationError, match=r"order 2.*give NgramConfig.fallback"):
         train(NgramConfig(4, 2, method, bos=0, eos=1), [[2, 3, 1]] * 3)
-    train(NgramConfig(4, 2, method, bos=0, eos=1, discounts=((0.5,),) * 2), [[2, 3, 1]] * 3)
+    given, fallen_back = (
+        train(NgramConfig(4, 2, method, bos=0, eos=1, **fields), [[2, 3, 1]] * 3).tables()
+        for fields in ({"discounts": ((0.0,), (0.5,))}, {"fallback": (0.5,)})  # every word was seen: unigrams need no discount
+    )
+    for a, b in zip(given, fallen_back, strict=True):
+        assert_array_equal(a.prob, b.prob)
 
 
 def test_what_is_no_text_is_an_error():

@@ -42,8 +42,9 @@ class NgramConfig:
     """How an n-gram model is estimated. `bos` and `eos` are ids of the vocabulary and may be one.
 
     `discounts` replaces the estimated ones: for each order, unigrams first, D(1), D(2), … for n-grams seen once, twice, …; the last also
-    for all larger counts. `k` is that of add_k, `cutoff` the largest count that katz discounts. `backoff` asks for the backed-off form
-    instead of the interpolated one.
+    for all larger counts. `fallback` is one such row, for those orders alone that the text cannot estimate, as small or artificial texts
+    cannot; KenLM's is (0.5, 1, 1.5). `k` is that of add_k, `cutoff` the largest count that katz discounts. `backoff` asks for the
+    backed-off form instead of the interpolated one.
     """
 
     vocab_size: int  # V
@@ -55,6 +56,7 @@ class NgramConfig:
     cutoff: int = 5
     backoff: bool = False
     discounts: tuple[tuple[float, ...], ...] | None = None
+    fallback: tuple[float, ...] | None = None
 
     def __post_init__(self):
         if self.vocab_size < 1:
@@ -73,17 +75,14 @@ class NgramConfig:
             raise ConfigError(f"NgramConfig.cutoff must be at least 1, got {self.cutoff}")
         if self.backoff and self.method in ("mle", "add_k"):
             raise ConfigError(f"NgramConfig.backoff: {self.method} has no backed-off form")
-        if self.discounts is not None:
-            self._check_discounts()
-
-    def _check_discounts(self):
-        if self.method not in DISCOUNTED:
-            raise ConfigError(f"NgramConfig.discounts: {self.method} has none (those that have: {', '.join(DISCOUNTED)})")
-        if len(self.discounts) != self.order:
+        if self.discounts is not None and len(self.discounts) != self.order:
             raise ConfigError(f"NgramConfig.discounts must be {self.order} tuples, one an order, got {len(self.discounts)}")
-        for m, row in enumerate(self.discounts, 1):
+        given = {f"discounts[{i}]": row for i, row in enumerate(self.discounts or ())}
+        for name, row in (given | ({} if self.fallback is None else {"fallback": self.fallback})).items():
+            if self.method not in DISCOUNTED:
+                raise ConfigError(f"NgramConfig.{name}: {self.method} has no discounts (those that have: {', '.join(DISCOUNTED)})")
             if not row or not all(0 <= value <= count for count, value in enumerate(row, 1)):
-                raise ConfigError(f"NgramConfig.discounts[{m - 1}], of order {m}, must be one or more numbers with 0 ≤ D(r) ≤ r, got {row}")
+                raise ConfigError(f"NgramConfig.{name} must be one or more numbers with 0 ≤ D(r) ≤ r, got {row}")
 
     @classmethod
     def tiny(cls, vocab_size=5, **fields):
@@ -275,8 +274,10 @@ def _estimated_discounts(a, m, config, complete):
             return np.append(discounts, 0.0) if config.method == "katz" else discounts
     if complete:  # every word was seen, most of them often: nothing need be put aside
         return np.zeros(1)
+    if config.fallback is not None:
+        return np.array(config.fallback)
     raise EstimationError(
         f"{config.method} cannot estimate the discounts of order {m}: the numbers of {m}-grams seen 1 … {needed + 1} times are "
         f"{n_r.astype(int).tolist()}, which do not fall as they do in a large text: take more text, a lower order, "
-        f"{'a smaller cutoff, ' if config.method == 'katz' else ''}method='witten_bell', or give NgramConfig.discounts"
+        f"{'a smaller cutoff, ' if config.method == 'katz' else ''}method='witten_bell', or give NgramConfig.fallback, e.g. (0.5, 1.0, 1.5)"
     )
