@@ -170,17 +170,18 @@ def principal_plane(vectors_ND):
     return centred_ND @ (plane_2D * signs[:, None]).T
 
 
-def word_plane(vectors, groups):
-    """The principal plane of some words, ready for `word_map`: a DataFrame with columns word, group, x, y.
+def word_plane(vectors, groups, plane=principal_plane):
+    """A plane of some words, ready for `word_map`: a DataFrame with columns word, group, x, y.
 
     Args:
       vectors: WordVectors, of which the directions count (`unit`).
       groups: a mapping from the name of a group to its words; words without a vector are left out.
+      plane: a function from vectors (N, D) to coordinates (N, 2); `lmlib.measure.maps.tsne_plane` is another.
     """
     import pandas as pd
 
     found = [(word, group) for group, words in groups.items() for word in words if word in vectors]
-    x, y = principal_plane(vectors.unit[[vectors.row(word) for word, _ in found]]).T
+    x, y = plane(vectors.unit[[vectors.row(word) for word, _ in found]]).T
     return pd.DataFrame(found, columns=["word", "group"]).assign(x=x, y=y)
 
 
