@@ -9,11 +9,15 @@ import pytest
 from flax import nnx
 from numpy.testing import assert_allclose, assert_array_equal
 
+from lmlib.beam import beam_search
+from lmlib.generate import generate
 from lmlib.models.base import compiled, split
 from lmlib.models.bigram import Bigram, BigramConfig
 from lmlib.models.cache import Cache
+from lmlib.models.cells import Cell
 from lmlib.models.hmm import HMM, HMMConfig
 from lmlib.models.ngram import Ngram, NgramConfig, train
+from lmlib.models.recurrent import RecurrentConfig, RecurrentLM
 
 MODELS = {  # name: a thunk that makes a tiny model with random weights and a vocabulary of at most 6
     "bigram": lambda: Bigram(BigramConfig.tiny(), rngs=nnx.Rngs(0)),
@@ -27,6 +31,10 @@ MODELS = {  # name: a thunk that makes a tiny model with random weights and a vo
     "maximum likelihood": lambda: counted(bos=1, eos=3, method="mle"),
     "cache of a bigram": lambda: Cache(Bigram(BigramConfig.tiny(), rngs=nnx.Rngs(0)), size=3, weight=0.4),
     "cache of an n-gram": lambda: Cache(counted(bos=1, eos=3), size=4, weight=0.4),
+    "rnn": lambda: recurrent(Cell("rnn")),
+    "lstm": lambda: recurrent(Cell("lstm"), bos=1, eos=3),
+    "gru": lambda: recurrent(Cell("gru", reset="before"), tied=True, d_embed=4),
+    "lstm of every option": lambda: recurrent(Cell("lstm", peephole=True, layer_norm=True), dropout=0.5, state_dropout=0.5),
 }
 
 
@@ -36,6 +44,10 @@ def counted(**fields):
     letters = [i for i in range(6) if i not in (config.bos, config.eos)]
     rng = np.random.default_rng(4)
     return train(config, [[*rng.choice(letters, rng.integers(1, 7), p=p), config.eos] for p in rng.dirichlet(np.ones(len(letters)), 8)])
+
+
+def recurrent(cell, **fields):
+    return RecurrentLM(RecurrentConfig.tiny(cell=cell, **fields), rngs=nnx.Rngs(5))
 
 
 @pytest.fixture(params=MODELS, scope="module")
@@ -127,3 +139,19 @@ def test_parameters_are_finite_plain_arrays(model):
         assert isinstance(leaf, jax.Array)
         assert leaf.dtype in kinds
         assert jnp.isfinite(leaf).all()
+
+
+def test_one_generate_serves_every_model(model):
+    """Prompts of several lengths, one of them empty; what is drawn has the log-probability that `score` gives to the whole text."""
+    key = jax.random.key(1)
+    (text,) = generate(model, [[]], max_new_tokens=4, key=key).rows()
+    prompts = [text[:2], [], text[:1], text[:3]]
+    got = generate(model, prompts, max_new_tokens=3, key=key)
+    best = beam_search(model, prompts, beams=2, max_new_tokens=3)
+    drawn = list(zip(prompts, got.tokens, got.logp, got.lengths, strict=True))
+    drawn += list(zip(prompts, best.tokens[:, 0], best.logp[:, 0], best.lengths[:, 0], strict=True))
+    for prompt, tokens, logp_L, length in drawn:
+        begin, end = len(prompt), len(prompt) + length
+        whole = np.zeros((1, 8), np.int32)
+        whole[0, :end] = [*prompt, *tokens[:length]]
+        assert_allclose(logp_L[:length], compiled(model, "score")(whole, np.array([end]))[0, begin:end], atol=1e-5)

@@ -3,6 +3,7 @@
 Shapes: B batch, L time, V vocabulary.
 """
 
+import jax
 import jax.numpy as jnp
 
 from lmlib.arrays import length_mask
@@ -16,6 +17,7 @@ def next_token_loss(definition: Definition):
 
       {"tokens": (B, L), "targets": (B, L)}: windows and streams of a corpus; the logits after tokens[:, t] predict targets[:, t].
         With truncated backpropagation through time the state is carried from batch to batch: `init_train_state(…, carry=init_state(B))`.
+        Rows marked in "reset" (B,), if the batch has it, begin anew; `BPTTStreams` marks the first step of an epoch.
       {"tokens": (B, L), "lengths": (B,)}: whole sequences, padded, without BOS; row b is predicted after BOS up to lengths[b].
         What stands beyond must be ids, too (0, say), but has no influence.
 
@@ -31,6 +33,8 @@ def next_token_loss(definition: Definition):
         else:
             inputs_BL, targets_BL, lengths_B = shift_right(batch["tokens"], model.bos), batch["tokens"], batch["lengths"]
             real_BL = length_mask(lengths_B, targets_BL.shape[1])
+        if carry is not None and "reset" in batch:
+            carry = _begin_anew(batch["reset"], model.init_state(*inputs_BL.shape[:1], max_len=inputs_BL.shape[1]), carry)
         logits_BLV, state = model.forward(inputs_BL, carry, lengths_B, key=key)
         count = real_BL.sum()
         value = -jnp.sum(token_logp(logits_BLV, targets_BL), where=real_BL) / jnp.maximum(count, 1)
@@ -39,3 +43,8 @@ def next_token_loss(definition: Definition):
         return jnp.where(known, value, jnp.nan), (None if carry is None else state, {"tokens": count})
 
     return loss
+
+
+def _begin_anew(reset_B, fresh, carry):
+    """The carry, but the fresh one in the rows marked."""
+    return jax.tree.map(lambda new, old: jnp.where(reset_B.reshape((-1,) + (1,) * (old.ndim - 1)), new, old), fresh, carry)
