@@ -58,7 +58,9 @@ def test_counts_may_come_as_cells_or_as_a_matrix():
     assert_array_equal(given.toarray(), counts)  # the caller's counts stay as they were
 
 
-def test_the_svd_is_numpys():
+@pytest.mark.parametrize("dense", [0, 1500])
+def test_the_svd_is_numpys(dense, monkeypatch):
+    monkeypatch.setattr("lmlib.models.ppmi._DENSE", dense)  # small vocabularies and large ones take different ways
     matrix = shifted_ppmi(count_matrix(random_counts(60), 60))
     u, values, w = truncated_svd(matrix, 12)
     dense_u, dense_values, dense_wt = np.linalg.svd(matrix.toarray())
@@ -72,7 +74,9 @@ def test_the_svd_is_numpys():
         assert_array_equal(a, b)
 
 
-def test_beyond_the_rank_there_is_nothing():
+@pytest.mark.parametrize("dense", [0, 1500])
+def test_beyond_the_rank_there_is_nothing(dense, monkeypatch):
+    monkeypatch.setattr("lmlib.models.ppmi._DENSE", dense)
     matrix = sparse.csr_array(np.outer(np.arange(1, 9), np.arange(8, 0, -1)).astype(float))
     u, values, w = truncated_svd(matrix, 3)
     assert_allclose(values, [204, 0, 0], atol=1e-9)  # ‖(1 … 8)‖²

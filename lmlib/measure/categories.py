@@ -199,13 +199,11 @@ def categorisation(vectors: WordVectors, classes, method: str = "k-means", seeds
 
 
 def _cluster(unit_nD, k, method, seed):
-    """The group of each row. On one thread, so that the order of its sums, and with it the groups, do not hang on the machine's cores."""
+    """The group of each row."""
     from sklearn.cluster import AgglomerativeClustering, KMeans
-    from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):
-        if method == "k-means":
-            return KMeans(k, n_init=10, random_state=seed).fit_predict(unit_nD)
-        # the distances are ours, since scikit-learn's cosine refuses a vector of zeros, which is at distance 1 from all others here
-        distance_nn = np.maximum(1 - unit_nD @ unit_nD.T, 0)
-        return AgglomerativeClustering(k, metric="precomputed", linkage="average").fit_predict(distance_nn)
+    if method == "k-means":
+        return KMeans(k, n_init=10, random_state=seed).fit_predict(unit_nD)
+    # the distances are ours, since scikit-learn's cosine refuses a vector of zeros, which is at distance 1 from all others here
+    distance_nn = np.maximum(1 - unit_nD @ unit_nD.T, 0)
+    return AgglomerativeClustering(k, metric="precomputed", linkage="average").fit_predict(distance_nn)

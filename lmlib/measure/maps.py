@@ -20,7 +20,7 @@ def tsne_plane(vectors_ND, perplexity: float = 15.0, seed: int = 0):
     """Coordinates (N, 2) by t-SNE, for up to some thousand vectors.
 
     The points start at the first two principal components (Kobak and Berens 2019), as scikit-learn has it, so that the map hangs little on
-    the seed; similarities are exact, on one thread, so that two runs on a machine give the same map.
+    the seed; similarities are exact, not approximate, and two runs on a machine give the same map.
 
     Args:
       vectors_ND: vectors; of word vectors, take `unit`: for those, distances order words as cosines do.
@@ -32,7 +32,6 @@ def tsne_plane(vectors_ND, perplexity: float = 15.0, seed: int = 0):
       ConfigError: perplexity is not between 1 and N.
     """
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
 
     vectors_ND = np.asarray(vectors_ND, np.float64)
     check_shape(vectors_ND, (None, None), "vectors_ND")
@@ -40,8 +39,7 @@ def tsne_plane(vectors_ND, perplexity: float = 15.0, seed: int = 0):
         raise ConfigError(
             f"perplexity is an effective number of neighbours: from 1 to less than the {len(vectors_ND)} points, not {perplexity}"
         )
-    with threadpool_limits(1):
-        return TSNE(perplexity=perplexity, init="pca", method="exact", random_state=seed).fit_transform(vectors_ND)
+    return TSNE(perplexity=perplexity, init="pca", method="exact", random_state=seed).fit_transform(vectors_ND)
 
 
 def trustworthiness(vectors_ND, points_N2, k: int = 10) -> float:

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
 from lmlib.errors import ConfigError, EmptyCorpusError, NonFiniteError, ShapeError, check_ids, check_shape
 from lmlib.models.vectors import WordVectors
+
+_DENSE = 1500  # words; up to here LAPACK takes no longer than the iteration
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,10 @@ def shifted_ppmi(counts_VV, smoothing=0.75, shift=1.0):
 def truncated_svd(matrix_VV, dimension):
     """The `dimension` largest singular values of a sparse matrix and their vectors: matrix ≈ U Σ Wᵀ, the best approximation of its rank.
 
-    ARPACK's Lanczos iteration to the precision of float64, from a fixed start. (The spectrum of a PPMI matrix falls slowly: on 60,000 words
-    of Wikipedia, a randomised SVD has its smallest of 100 values still 5 % off after four passes, and 1 % after ten, which take as long.)
-    A singular vector's sign is free; it is chosen such that the largest entry by size in each column of U is positive.
+    LAPACK for small vocabularies, else ARPACK's Lanczos iteration to the precision of float64, from a fixed start. (The spectrum of a PPMI
+    matrix falls slowly: on 60,000 words of Wikipedia, a randomised SVD has its smallest of 100 values still 5 % off after four passes, and
+    1 % after ten, which take as long.) A singular vector's sign is free; it is chosen such that the largest entry by size in each column
+    of U is positive.
 
     Args:
       matrix_VV: a (V, V) sparse matrix of float64.
@@ -132,11 +134,12 @@ def truncated_svd(matrix_VV, dimension):
     V = matrix_VV.shape[0]
     if not 0 < dimension < V:
         raise ConfigError(f"{dimension} dimensions were asked for, but a matrix of {V} words gives at most {V - 1}: lower `dimension`")
-    start_V = np.random.default_rng(0).standard_normal(V)
-    # The products of Lanczos are matrix times vector: further threads of the BLAS only wait for one another, and change the rounding
-    with threadpool_limits(1):
+    if V <= _DENSE:
+        u_VD, values_D, wt_DV = np.linalg.svd(matrix_VV.toarray())
+    else:
+        start_V = np.random.default_rng(0).standard_normal(V)
         u_VD, values_D, wt_DV = sparse.linalg.svds(matrix_VV, k=dimension, v0=start_V, solver="arpack")
-    order_D = np.argsort(-values_D, kind="stable")
+    order_D = np.argsort(-values_D, kind="stable")[:dimension]
     u_VD, values_D, w_VD = u_VD[:, order_D], values_D[order_D], wt_DV[order_D].T
     signs_D = np.sign(u_VD[np.abs(u_VD).argmax(axis=0), np.arange(dimension)])
     signs_D[values_D <= V * np.finfo(np.float64).eps * values_D[0]] = 0
