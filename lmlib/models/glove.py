@@ -9,10 +9,10 @@ already multiplied by the rate, without the one of this step, and biases move at
 The program moves one cell after the other. Here a step takes many, either as a tile, some words times some contexts, whose products and
 gradients are matrix products (the sums of squares too: the square of e_ij w~_j is e_ij^2 w~_j^2, so they are (E o E)(W~ o W~)), or as
 groups, one word with some of its contexts; see `lmlib.text.count_batches`. A row then gets the gradients of many cells at once, all
-computed where it stood before, and their sum may overshoot although each alone would not. So no coordinate moves faster than
-`damping` / h, where
-h = sum over the cells of f |w~_d| sum_d' |w~_d'| bounds the curvature along it (the row sum of the absolute Hessian, after Gershgorin).
-For a word with few cells in a step that is no limit, and a word with many takes many steps an epoch.
+computed where it stood before, and their sum may overshoot although each alone would not. So the rate of a coordinate is at most
+`damping` / h, where h = sum over the cells of f |w~_d| sum_d' |w~_d'| bounds the curvature along it (a row sum of the absolute Hessian,
+after Gershgorin). For a word with few cells in a step that is no limit, and a word with many takes many steps an epoch. Where a word
+stands more than once in a step over groups, its moves add up, each with its own squares.
 
 Shapes: V words, rounded up to whole tiles, D dimension, R length of a row (D + 2, rounded up), P words of a block, N groups a step,
 K cells of a group, 2 for the two directions of a pair: i as word with j as context, and the other way round.
@@ -37,7 +37,7 @@ WORD, WORD_SUMS, CONTEXT, CONTEXT_SUMS = range(4)  # the rows that belong to a w
 
 @dataclass(frozen=True)
 class GloVeConfig:
-    """GloVe. x_max and epochs are for some ten million words; the program's demonstration has the same."""
+    """GloVe. x_max and epochs are those of the program's demonstration, for some ten million words; the paper's rate is 0.05."""
 
     dimension: int = 100  # D, length of a vector
     window: int = 10  # of the counts
