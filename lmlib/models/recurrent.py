@@ -103,9 +103,9 @@ class RecurrentLayers(nnx.Module):
         )
 
     def init_state(self, batch: int):
-        """Zeros."""
-        zeros_BH = jnp.zeros((batch, self.config.d_hidden))
-        return ((zeros_BH,) * self.config.cell.carried,) * len(self.cells)
+        """Zeros, each an array of its own, so that a compiled program may be given them to write into."""
+        shape_BH, carried = (batch, self.config.d_hidden), range(self.config.cell.carried)
+        return tuple(tuple(jnp.zeros(shape_BH) for _ in carried) for _ in self.cells)
 
     def step(self, state, x_BD):
         """One step of all layers, without dropout: the state after it and the output (B, H). Not for both directions."""
