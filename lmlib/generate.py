@@ -228,11 +228,11 @@ def _prepare(model, prompts, sampling, max_new_tokens, key, stop, source):
         for seen_V, tokens_P, length in zip(seen_BV, tokens_BP, length_B, strict=True):
             seen_V[tokens_P[:length]] = True
         carry["seen"] = jnp.asarray(seen_BV)
-    # numbers are traced, so that another temperature is no new program; what decides shapes, and which warpers there are, is static
-    names = ("temperature", "top_p", "min_p", "typical_p", "repetition_penalty")
+    # numbers are traced, so that another temperature is no new program; which warpers there are is static
+    names = ("temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
     numbers = {name: float(getattr(sampling, name)) for name in names if getattr(sampling, name) is not None}
     numbers |= {"temperature": 1.0} if greedy else {}
-    fixed = (greedy, sampling.top_k, sampling.no_repeat_ngram)
+    fixed = (greedy, sampling.no_repeat_ngram)
     return carry, partial(run_block, definition, fixed, params, numbers, keys_B, stop_K), length_B
 
 
@@ -262,7 +262,7 @@ def run_block(definition, fixed, params, numbers, keys_B, stop_K, carry, steps):
     """Take every row `steps` tokens further, or to its stop token; the loop ends early when all rows have ended.
 
     Args:
-      fixed: (greedy, top_k, no_repeat_ngram).
+      fixed: (greedy, no_repeat_ngram).
       numbers: the other settings of `Sampling` that are in force, as numbers.
       carry: what `_prepare` makes.
       steps: how many tokens; traced, so that blocks of all sizes are one program.
@@ -312,15 +312,13 @@ def _draw(key, place, logits_V):
 
 
 def _warp(fixed, numbers, logits_BV, c):
-    _, k, n = fixed
+    _, n = fixed
     if "repetition_penalty" in numbers:
         logits_BV = warpers.repetition_penalty(logits_BV, c["seen"], numbers["repetition_penalty"])
     if n is not None:
         logits_BV = warpers.no_repeat_ngram(logits_BV, c["text"], c["length"], n)
-    logits_BV = warpers.temperature(logits_BV, numbers["temperature"])
-    if k is not None:
-        logits_BV = warpers.top_k(logits_BV, k)
-    for name, warp in (("top_p", warpers.nucleus), ("min_p", warpers.min_p), ("typical_p", warpers.typical)):
+    truncations = {"top_k": warpers.top_k, "top_p": warpers.nucleus, "min_p": warpers.min_p, "typical_p": warpers.typical}
+    for name, warp in {"temperature": warpers.temperature, **truncations}.items():
         if name in numbers:
             logits_BV = warp(logits_BV, numbers[name])
     return logits_BV

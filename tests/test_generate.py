@@ -220,28 +220,28 @@ def test_logits_that_are_no_distribution_are_an_error_in_every_sampler(name):
     model = Broken(TABLE.at[0, 2].set(99.0), PATHOLOGIES[name], after=2)  # after 0 comes 2, and after 2 it breaks
     for sampling in SAMPLERS:
         with pytest.raises(NonFiniteError, match="token 1 of row 1"):
-            generate(model, [[3], [2]], sampling, max_new_tokens=3, key=KEY)
+            generate(model, [[3], [2]], sampling, max_new_tokens=8, key=KEY)
         pieces = stream(model, [[3], [0]], sampling, max_new_tokens=8, block=1, key=KEY)
         assert next(pieces).tokens[1, 0] == 2
         with pytest.raises(NonFiniteError, match="token 2 of row 1"):
             next(pieces)
-        generate(model, [[3]], Sampling.greedy(), max_new_tokens=3)  # who does not meet it is not harmed
+        generate(model, [[3], [4]], Sampling.greedy(), max_new_tokens=8)  # who does not meet it is not harmed
 
 
 def test_a_single_possible_token_is_taken():
     model = Broken(TABLE, [-INF, -INF, -INF, 0, -INF, -INF, -INF], after=2)
     for sampling in SAMPLERS:
-        got = generate(model, [[2]], sampling, max_new_tokens=1, key=KEY)
-        assert got.tokens.tolist() == [[3]]
-        assert got.logp.tolist() == [[0.0]]
+        got = generate(model, [[2], [2]], sampling, max_new_tokens=8, key=KEY)
+        assert got.tokens[:, 0].tolist() == [3, 3]
+        assert got.logp[:, 0].tolist() == [0, 0]
 
 
 def test_an_ended_row_cannot_break_the_call():
     """Row 0 stops with a token after which the model breaks; it is not asked any more."""
     model = Broken(TABLE.at[3, 2].set(99.0), [NAN] * V, after=2)
-    got = generate(model, [[3], [4]], Sampling.greedy(), max_new_tokens=4, stop=[2])
+    got = generate(model, [[3], [4]], Sampling.greedy(), max_new_tokens=8, stop=[2])
     assert got.rows()[0].tolist() == [2]
-    assert got.rows()[1].tolist() == [6, 6, 6, 6]
+    assert got.rows()[1].tolist() == [6] * 8
 
 
 def test_no_token_left_is_an_error():
