@@ -131,7 +131,9 @@ VECTORS = {  # as in lmlib.record.methods, which loads jax
     "word2vec": "skip-gram with negative sampling",
     "cbow": "CBOW with negative sampling",
     "hierarchical": "hierarchical softmax, skip-gram or CBOW",
+    "glove": "GloVe: co-occurrence counts, weighted least squares",
     "fasttext": "skip-gram over character n-grams, also for words never seen",
+    "ppmi": "positive pointwise mutual information and its truncated SVD",
 }
 COMMANDS = {
     "corpora": (corpora, "list the named corpora, and where they are"),

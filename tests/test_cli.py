@@ -350,7 +350,7 @@ def test_every_method_trains_by_the_same_command(method, text, tmp_path, capsys)
     vectors = WordVectors.load(tmp_path / "run" / "vectors.txt")
     assert np.isfinite(vectors.vectors).all()
     metrics = read_metrics(tmp_path / "run")
-    assert all(later["loss"] < metrics[0]["loss"] for later in metrics[-1:])
+    assert metrics[-1]["loss"] < metrics[0]["loss"] if method != "ppmi" else not metrics  # which counts, and learns nothing
     before = (tmp_path / "run" / "vectors.txt").read_bytes()
     (tmp_path / "run" / "vectors.txt").unlink()
     assert main(arguments) == 0

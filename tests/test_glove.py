@@ -175,7 +175,7 @@ def test_one_cell_a_step_in_the_programs_form_equals_the_program(reference):
         want, found = reference[f"params_{iteration:03}"], glove.parameters(config, state["params"], V)
         for name, part in (("word", want[:V, :8]), ("context", want[V:, :8]), ("word_bias", want[:V, 8]), ("context_bias", want[V:, 8])):
             np.testing.assert_allclose(found[name], part, atol=1e-4)
-        assert float(metrics["cost"]) == pytest.approx(cost, abs=5e-6)
+        assert float(metrics["loss"]) == pytest.approx(cost, abs=5e-6)
 
 
 def test_many_cells_a_step_cost_what_one_cell_a_step_costs(reference):
@@ -189,7 +189,7 @@ def test_many_cells_a_step_cost_what_one_cell_a_step_costs(reference):
     costs, cells = [], []
     initial = glove.init_state(config, 595, jax.random.key(0))
     for _, metrics in fit(glove.make_step(config), initial, batches, key=jax.random.key(0), steps=10 * len(batches)):
-        costs.append(float(metrics["cost"][0]))
+        costs.append(float(metrics["loss"][0]))
         cells.append(int(metrics["cells"][0]))
     batched = np.average(np.reshape(costs, (10, -1)), weights=np.reshape(cells, (10, -1)), axis=1)
 
@@ -198,7 +198,7 @@ def test_many_cells_a_step_cost_what_one_cell_a_step_costs(reference):
     for epoch in range(10):
         order = np.random.default_rng(epoch).permutation(len(counts))
         state, metrics = train_cells(single, state, one_by_one(*(part[order] for part in rows)), jax.random.key(0))
-        sequential.append(float(metrics["cost"]))
+        sequential.append(float(metrics["loss"]))
     ratio = batched / np.array(sequential)
     assert abs(batched.mean() / np.mean(sequential) - 1) < 0.02
     assert (abs(ratio[2:] - 1) < 0.02).all()
@@ -238,14 +238,14 @@ def test_training_fits_the_counts(symmetric):
     found = glove.parameters(config, state["params"], 200)
     rows, columns, x = counts.triplets()
     cells = found["word"][rows], found["context"][columns], found["word_bias"][rows], found["context_bias"][columns], x
-    assert glove.objective(*cells, config.x_max, config.alpha) / (2 * len(x)) < 0.25 * history[0]["cost"][0]
+    assert glove.objective(*cells, config.x_max, config.alpha) / (2 * len(x)) < 0.25 * history[0]["loss"][0]
     np.testing.assert_array_equal(glove.word_vectors(config, state["params"], 200), found["word"] + found["context"])
 
 
 def test_without_damping_frequent_words_overshoot():
     config, counts = GloVeConfig.tiny(epochs=10, form="program", tile=64, learning_rate=0.05), zipf_counts()
     _, damped = run(config, counts, 200)
-    assert damped[-1]["cost"][0] < damped[0]["cost"][0]
+    assert damped[-1]["loss"][0] < damped[0]["cost"][0]
     with pytest.raises(NonFiniteError):
         run(replace(config, damping=0.0, epochs=60), counts, 200)
 
@@ -261,7 +261,7 @@ def test_a_batch_with_an_unknown_id_or_a_bad_count_is_skipped(fault):
     after, metrics = train_cells(config, state, batch, jax.random.key(0))
     assert (int(after["skipped"]), int(after["step"])) == (1, 1)
     np.testing.assert_array_equal(after["params"]["rows"], state["params"]["rows"])
-    assert np.isnan(metrics["cost"])
+    assert np.isnan(metrics["loss"])
 
 
 def test_configs_and_shapes_are_checked():

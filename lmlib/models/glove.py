@@ -237,9 +237,9 @@ def train_cells(config, state, batch, key):
       key: not used, nothing is drawn.
 
     Returns:
-      The new state, and metrics: the mean over the batch's cells of f (…)^2 / 2, each before it is learnt from ("cost", as the C program
-      prints it), and the number of cells ("cells"). A batch after which a number is not finite leaves all but `step` and `skipped` as it
-      was; so does one with an id outside the table, which JAX would drop in silence.
+      The new state, and metrics: the mean over the batch's cells of f (…)^2 / 2, each before it is learnt from ("loss", the cost that the
+      C program prints), and the number of cells ("cells"). A batch after which a number is not finite leaves all but `step` and `skipped`
+      as it was; so does one with an id outside the table, which JAX would drop in silence.
 
     Raises:
       ShapeError: the batch's tiles are not those of the config.
@@ -269,7 +269,7 @@ def train_cells(config, state, batch, key):
     sound = all_finite((cost, new))
     table = jnp.where(sound, new, old)
     state = state | {"params": {"rows": table}, "step": state["step"] + 1, "skipped": state["skipped"] + ~sound}
-    return state, {"cost": cost, "cells": batch["cells"]}
+    return state, {"loss": cost, "cells": batch["cells"]}
 
 
 def make_batches(config, counts, seed=0):

@@ -30,13 +30,15 @@ class PPMIConfig:
     """Shifted, smoothed PPMI and its SVD; the defaults are what Levy, Goldberg and Dagan 2015 recommend for SVD (section 7)."""
 
     dimension: int = 100  # D, length of a vector
+    window: int = 5  # of the counts, which the caller makes
     smoothing: float = 0.75  # α: contexts count^α; 1 is plain PMI
     shift: float = 1.0  # k of the - log k, skip-gram's number of negatives; 1 shifts nothing
     eigenvalue_power: float = 0.5  # p of U Σ^p: 1 keeps the distances of the rows, 0 and 0.5 do better as word vectors
 
     def __post_init__(self):
-        if self.dimension < 1:
-            raise ConfigError(f"PPMIConfig.dimension must be at least 1, got {self.dimension}")
+        for name in ("dimension", "window"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"PPMIConfig.{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.smoothing <= 1:
             raise ConfigError(f"PPMIConfig.smoothing is a power, more than 0 and at most 1 (1 is plain PMI), not {self.smoothing}")
         if not self.shift > 0:

@@ -97,7 +97,7 @@ def train_vectors(
         recorded = run.table("vectors").set_index("file")["sha256"]
         if not path.exists() or digest_of(path) != recorded.get(path.name):
             tokenizer = WordTokenizer.load(folder / "tokenizer.json")
-            training = methods.METHODS[method].begin(config, tokenizer, _tokens(corpus, tokenizer, folder, text), chunk, folder)
+            training = methods.METHODS[method].begin(config, tokenizer, _tokens(corpus, tokenizer, folder, text), chunk, folder, seed)
             state = training.init(_keys(seed)[0])
             if training.steps:
                 state, _ = checkpoint.restore(folder / "checkpoints", state)
@@ -115,7 +115,7 @@ def train_vectors(
         run.time("tokens", time.perf_counter() - start)
         print(f"{corpus.name}, {corpus.split}: {len(store.ids):,} tokens of {len(tokenizer.words):,} words, {len(store):,} documents")
         start = time.perf_counter()
-        training = methods.METHODS[method].begin(config, tokenizer, store, chunk, folder)
+        training = methods.METHODS[method].begin(config, tokenizer, store, chunk, folder, seed)
         run.time("preparation", time.perf_counter() - start)
         meta = {"config": to_dict(config), "seed": seed, "chunk": chunk, "tokenizer": tokenizer.digest, "corpus": corpus.sha256}
         state = _train(run, training, seed, save_every, meta)
