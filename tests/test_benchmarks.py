@@ -213,3 +213,81 @@ def test_the_rates_chosen_are_the_fastest_within_one_standard_error_of_the_best(
     ]
     assert choose(rows, lambda point: point["shared"]) == {"shared": 16}
     assert choose(rows, lambda point: 0) == {"shared": 32}
+
+
+FAKE_GLOVE = """
+import sys
+import numpy as np
+from lmlib.models.vectors import WordVectors
+from tests.benchmarks.worker import serve
+name, seconds, lost = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+
+def run(corpus, seed, output, epochs, vector_size, min_count, window, x_max, rate):
+    angle = {"hot": 0.0, "warm": 0.1, "cool": 0.3, "cold": 0.6}
+    WordVectors(list(angle), np.array([[np.cos(a), np.sin(a)] for a in angle.values()], np.float32)).save(output, "word2vec-binary")
+    parts = dict.fromkeys(["counting_seconds", "ordering_seconds", "training_seconds", "vocabulary_seconds"], 0.5)
+    return parts | {"seconds": seconds * seed, "vocabulary": 4, "cells": 12 - lost}
+
+serve(run=run, describe=lambda: {"name": name, "versions": {"glove": "0"}, "machine": {"device": "cpu", "versions": {"jax": "0"}}})
+"""
+
+
+@pytest.fixture
+def small_glove(tmp_path, monkeypatch):
+    """The GloVe benchmark with four words and fake sides; call it with what the peer loses of the cells, None for no peer."""
+    from lmlib.text.corpora import memory_corpus
+    from tests.benchmarks import glove, word2vec
+
+    script = tmp_path / "fake.py"
+    script.write_text(f"import sys; sys.path.insert(0, {str(harness.ROOT)!r})\n{FAKE_GLOVE}")
+    (tmp_path / "tuning.json").write_text('{"chosen": {"ours": {"rate": 1}, "peer": {"rate": 2}}}')
+    monkeypatch.setattr(glove, "TUNING", tmp_path / "tuning.json")
+    monkeypatch.setattr(glove, "open_corpus", lambda name: memory_corpus(["hot cold warm cool"] * 10))
+    monkeypatch.setattr(word2vec, "similarity_set", lambda name: [("hot", "warm", 9), ("hot", "cool", 5), ("hot", "cold", 1)])
+    monkeypatch.setattr(word2vec, "analogy_questions", lambda: {"c": [("hot", "warm", "cold", "cool")]})
+
+    def run(lost):
+        sides = [harness.Worker(n, [sys.executable, script, n, s, x]) for n, s, x in (("ours", 1, 0), ("peer", 4, lost)) if x is not None]
+        monkeypatch.setattr(glove, "workers", lambda: (*sides, None)[:2])
+        return glove.run(pairs=3)
+
+    return run
+
+
+def test_glove_counts_the_same_cells_for_both_sides(small_glove):
+    (row,) = small_glove(0)["rows"]
+    assert row["ours"] == {"median": 12 * 15 / 2, "min": 12 * 15 / 3, "max": 12 * 15 / 1}
+    assert (row["peer"]["median"], row["ratio"], row["corpus"]["cells"]) == (12 * 15 / 8, 4.0, 12)
+    assert row["quality"]["ours"]["ws353"]["values"] == pytest.approx([1.0] * 3)
+
+
+def test_glove_refuses_sides_that_saw_different_counts(small_glove):
+    with pytest.raises(LmlibError, match=r"did not train on the same counts.*\(11, 4\), \(12, 4\)"):
+        small_glove(1)
+
+
+def test_glove_without_its_peer_gives_ours_alone_and_says_so(small_glove, tmp_path):
+    result = small_glove(None)
+    (row,) = result["rows"]
+    assert "ratio" not in row
+    assert row["ours"]["median"] == 12 * 15 / 2
+    assert row["peer"] == {"name": "the GloVe C program", "missing": True}
+    assert "alone, as the GloVe C program is not at hand" in harness.table(result)
+    assert json.loads(harness.write(result, tmp_path).read_text())["rows"][0]["quality"].keys() == {"ours"}
+
+
+def test_glove_wants_rates_that_were_chosen(small_glove, tmp_path):
+    (tmp_path / "tuning.json").write_text('{"chosen": {"ours": {"rate": 1}}}')
+    assert "ratio" not in small_glove(None)["rows"][0]
+    with pytest.raises(LmlibError, match="tune_glove peer"):
+        small_glove(0)
+
+
+def test_glove_names_the_programs_that_its_folder_has_not(tmp_path, monkeypatch):
+    from tests.benchmarks import glove
+
+    (tmp_path / "glove").write_text("")
+    (tmp_path / "glove").chmod(0o755)
+    monkeypatch.setenv("PEER_GLOVE", str(tmp_path))
+    with pytest.raises(LmlibError, match="has no program vocab_count, cooccur, shuffle"):
+        glove.workers()

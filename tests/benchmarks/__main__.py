@@ -7,7 +7,7 @@ import sys
 from lmlib.errors import LmlibError, UnknownNameError, nearest
 from tests.benchmarks import harness
 
-NAMES = ("word2vec", "fasttext", "ngram", "recurrent")  # modules of this folder with a function run(pairs) -> result
+NAMES = ("word2vec", "fasttext", "glove", "ngram", "recurrent")  # modules of this folder with a function run(pairs) -> result
 
 
 def find(name):

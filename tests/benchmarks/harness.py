@@ -82,19 +82,20 @@ def alternate(ours, peer, arguments, *, pairs=5):
     """Run both sides in turn.
 
     Args:
-      ours, peer: workers with an action 'run' whose result has 'seconds'.
+      ours, peer: workers with an action 'run' whose result has 'seconds'; the peer may be None, then ours runs alone.
       arguments: function (worker, seed) -> keyword arguments of the run; seed 0 is the warm-up, 1 … pairs are measured.
       pairs: how many runs of each side are measured.
 
     Returns:
       Two lists of results, ours and the peer's; the warm-up stands first in each and belongs in no statistic of time.
     """
-    runs = {worker.name: [] for worker in (ours, peer)}
+    sides = [ours] if peer is None else [ours, peer]
+    runs = {worker.name: [] for worker in sides}
     for seed in range(pairs + 1):
-        for worker in (ours, peer):
+        for worker in sides:
             runs[worker.name].append(result := worker.call("run", **arguments(worker, seed)))
             print(f"{f'pair {seed} of {pairs}' if seed else 'warm-up'}: {worker.name} {result['seconds']:.1f} s", flush=True)
-    return runs[ours.name], runs[peer.name]
+    return runs[ours.name], [] if peer is None else runs[peer.name]
 
 
 def spread(values):
@@ -120,7 +121,7 @@ def row(case, unit, ours, peer, *, peer_name, peer_version, quality, better="hig
     Args:
       case: what was measured, in words.
       unit: unit of the values.
-      ours, peer: measured values, at least one each.
+      ours, peer: measured values, at least one each; the peer's may be None where it is not at hand, then there is no ratio.
       peer_name, peer_version: whom we compare with.
       quality: {'ours': {score: over_seeds(…)}, 'peer': …}.
       better: 'high' for rates, 'low' for times. The ratio of medians is turned so that more than 1 always means that ours is better.
@@ -128,6 +129,9 @@ def row(case, unit, ours, peer, *, peer_name, peer_version, quality, better="hig
     """
     if better not in ("high", "low"):
         raise LmlibError(f"better must be 'high' or 'low', got {better!r}")
+    if peer is None:
+        alone = {"ours": spread(ours), "peer": {"name": peer_name, "missing": True}}
+        return {"case": case, "unit": unit} | alone | {"quality": {"ours": quality["ours"]}, "quality_not_worse": {}} | more
     sides = {"ours": spread(ours), "peer": {"name": peer_name, "version": peer_version} | spread(peer)}
     ratio = sides["ours"]["median"] / sides["peer"]["median"]
     sides["ratio"] = ratio if better == "high" else 1 / ratio
@@ -158,8 +162,10 @@ def table(result):
     """The result in lines for a terminal."""
     lines = []
     for r in result["rows"]:
-        lines.append(f"{r['case']} [{r['unit']}]: {r['ratio']:.2f} times {r['peer']['name']} {r['peer']['version']}")
-        for side in ("ours", "peer"):
+        missing = f"alone, as {r['peer']['name']} is not at hand"
+        beside = f"{r['ratio']:.2f} times {r['peer']['name']} {r['peer']['version']}" if "ratio" in r else missing
+        lines.append(f"{r['case']} [{r['unit']}]: {beside}")
+        for side in r["quality"]:
             s = r[side]
             lines.append(f"  {side}  median {s['median']:,.4g}  ({s['min']:,.4g} … {s['max']:,.4g})")
             for score, q in r["quality"][side].items():
