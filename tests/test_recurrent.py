@@ -429,6 +429,20 @@ def test_cudnn_equals_the_portable_form():
     jax.tree.map(lambda a, b: assert_allclose(a, b, atol=1e-5), *found)
 
 
+def test_weights_are_packed_as_cudnn_wants_them(monkeypatch):
+    """Without a GPU: jax's own reference of cuDNN's LSTM in its place, on the weights as jax unpacks them."""
+    from jax.experimental import rnn
+
+    def reference(x, h, c, weights, lengths, *sizes):
+        return rnn.lstm_ref(x, h, c, *rnn.unpack_lstm_weights(weights, *sizes[:3], sizes[4]), lengths, *sizes)
+
+    monkeypatch.setattr(rnn, "lstm", reference)
+    params, carry, x_LBD = random_cell(LSTM)
+    with jax.numpy_rank_promotion("allow"):
+        cudnn = scan(LSTM, params, carry, x_LBD, kernel="cudnn")
+    jax.tree.map(lambda a, b: assert_allclose(a, b, atol=1e-6), cudnn, scan(LSTM, params, carry, x_LBD))
+
+
 def test_the_kernel_is_cudnn_only_where_it_can_be():
     assert fastest_kernel(GRU) == "portable"
     assert fastest_kernel(Cell("lstm", peephole=True)) == "portable"
