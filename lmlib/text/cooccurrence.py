@@ -73,7 +73,7 @@ def _parts(array, size=1 << 22):
     return (array[start : start + size] for start in range(0, len(array), size))
 
 
-def count_cooccurrences(store, window=10, *, symmetric=True, memory=1 << 30, folder=None) -> Cooccurrences:
+def count_cooccurrences(store, window=10, *, symmetric=True, memory=1 << 28, folder=None) -> Cooccurrences:
     """Count which words stand near each other, each pair weighted by 1 / distance.
 
     Args:
