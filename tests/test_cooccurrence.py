@@ -1,5 +1,7 @@
 """Co-occurrence counts against a naive count and against the GloVe program's."""
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -48,7 +50,7 @@ def small_pieces(monkeypatch):
 
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("window", [1, 3, 10, 17])
-@pytest.mark.parametrize("bytes_a_pair", [80, 600, 4000])
+@pytest.mark.parametrize("bytes_a_pair", [120, 600, 4000])
 def test_counts_are_the_naive_count_however_the_corpus_is_cut(small_pieces, window, symmetric, bytes_a_pair):
     small_pieces(bytes_a_pair)
     documents = random_documents()
@@ -69,6 +71,27 @@ def test_on_disk_the_counts_are_the_same_and_nothing_else_is_left(small_pieces, 
         assert isinstance(getattr(disk, name), np.memmap)
         np.testing.assert_array_equal(getattr(disk, name), getattr(memory, name))
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == ["columns.bin", "counts.bin", "rows.bin"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource module there")
+def test_the_memory_is_kept_to():
+    """Of a corpus whose pairs of places take 160 MB, in a process of its own: nothing that is mapped stays in memory."""
+    code = """
+import resource, sys, tempfile
+import numpy as np
+from lmlib.text.cooccurrence import count_cooccurrences
+from lmlib.text.store import TokenStore
+ids = np.minimum(np.random.default_rng(0).zipf(1.2, 2_000_000) - 1, 29_999).astype(np.uint16)
+store = TokenStore(ids, np.array([0, len(ids)]), 30_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with tempfile.TemporaryDirectory() as folder:
+    counts = count_cooccurrences(store, 10, memory=1 << 24, folder=folder)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, len(counts.counts))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    more, pairs = map(int, done.stdout.split())
+    assert pairs > 500_000
+    assert more * (1 if sys.platform == "darwin" else 1024) < 1 << 26
 
 
 def test_the_number_of_threads_does_not_matter(small_pieces, monkeypatch):

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import numpy as np
 from lmlib.errors import ConfigError, EmptyCorpusError, check_ids, check_shape, storage_errors
 
 THREADS = 2  # numpy sorts and adds without Python's lock; the result does not depend on it
-BYTES = 80  # of memory for each pair of places in a piece that is being counted, or pair of a range that is being merged
+BYTES = 120  # of memory for each pair of places in a piece that is being counted, or pair of a range that is being merged
 SAMPLE = 1024  # one pair in so many is looked at to find the ranges of the merge
 
 
@@ -37,6 +37,7 @@ class Cooccurrences:
       counts: (P,) float32, the sum of 1/distance over all places where the two are near each other.
       vocab_size: V.
       symmetric: whether a word's context is on both sides of it, so that the cell (j, i) is equal to (i, j) and not held.
+      check: look at all cells whether they are such; what `count_cooccurrences` has just mapped need not be read for it.
     """
 
     rows: np.ndarray
@@ -44,8 +45,11 @@ class Cooccurrences:
     counts: np.ndarray
     vocab_size: int
     symmetric: bool
+    check: InitVar[bool] = True
 
-    def __post_init__(self):
+    def __post_init__(self, check):
+        if not check:
+            return
         for name in ("rows", "columns"):
             check_shape(getattr(self, name), (len(self.counts),), name)
             check_ids(getattr(self, name), self.vocab_size, name)
@@ -105,12 +109,14 @@ def count_cooccurrences(store, window=10, *, symmetric=True, memory=1 << 28, fol
         def count(number):
             start = starts[number]
             run = _sums(_pairs(store, start, min(start + tokens, len(store.ids)), window, symmetric, bits), bits)
+            if not len(run[0]):
+                return None
             return run if scratch is None else _written(scratch / f"run{number}", run)
 
-        runs = [run for run in _ahead(threads, count, range(len(starts))) if len(run[0])]
+        runs = [run for run in _ahead(threads, count, range(len(starts))) if run is not None]
         if not runs:
             raise EmptyCorpusError("no document has two words, so no word stands near another one")
-        edges = _edges([keys for keys, _ in runs], size)
+        edges = _edges(runs, size)
 
         def merge(edge):
             return _merged(runs, *edge)
@@ -183,17 +189,24 @@ def _added(keys, weights):
 
 
 def _written(path, run):
-    """A run on disk, mapped."""
-    mapped = []
-    for name, array in zip(("keys", "sums"), run, strict=True):
-        with storage_errors(path), open(f"{path}.{name}", "wb") as file:
+    """Write a run; returns its path, which `_opened` takes."""
+    with storage_errors(path), open(path, "wb") as file:
+        for array in run:
             array.tofile(file)
-        mapped.append(np.memmap(f"{path}.{name}", array.dtype, "r") if len(array) else array)
-    return mapped
+    return path
 
 
-def _edges(keys, size):
+def _opened(run):
+    """Keys and sums of a run. One on disk is mapped anew each time, so that what was read of it does not stay in memory."""
+    if not isinstance(run, Path):
+        return run
+    size = run.stat().st_size // 16
+    return np.memmap(run, np.int64, "r", shape=size), np.memmap(run, np.float64, "r", offset=8 * size, shape=size)
+
+
+def _edges(runs, size):
     """Numbers that cut the pairs of all runs into ranges of about `size` entries."""
+    keys = [_opened(run)[0] for run in runs]
     sample = np.sort(np.concatenate([k[::SAMPLE] for k in keys]))
     inner = sample[max(1, size // SAMPLE) :: max(1, size // SAMPLE)]
     return [0, *np.unique(inner).tolist(), max(int(k[-1]) for k in keys) + 1]
@@ -201,9 +214,11 @@ def _edges(keys, size):
 
 def _merged(runs, low, high):
     """The pairs low … high - 1 of all runs: distinct, sorted, with their sums."""
-    slices = [slice(*np.searchsorted(keys, [low, high])) for keys, _ in runs]
-    keys = np.concatenate([keys[part] for (keys, _), part in zip(runs, slices, strict=True)])
-    sums = np.concatenate([sums[part] for (_, sums), part in zip(runs, slices, strict=True)])
+    parts = []
+    for keys, sums in map(_opened, runs):
+        part = slice(*np.searchsorted(keys, [low, high]))
+        parts.append((np.array(keys[part]), np.array(sums[part])))
+    keys, sums = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     order = np.argsort(keys, kind="stable")  # stable: equal pairs are added in the order of the corpus
     return _added(keys[order], sums[order])
 
@@ -232,4 +247,4 @@ def _result(ranges, vocab_size, symmetric, folder):
             for name in columns:
                 os.replace(Path(folder) / f".{name}.part", Path(folder) / f"{name}.bin")
             arrays = {name: np.memmap(Path(folder) / f"{name}.bin", dtype, "r") for name, dtype in columns.items()}
-    return Cooccurrences(**arrays, vocab_size=vocab_size, symmetric=symmetric)
+    return Cooccurrences(**arrays, vocab_size=vocab_size, symmetric=symmetric, check=False)
