@@ -18,6 +18,12 @@ GREY = "#6c6c6c"
 COLOURS = {
     "bigram": PALETTE[0],
     "skip-gram": PALETTE[1],
+    "skip-gram NS": PALETTE[1],
+    "skip-gram HS": PALETTE[9],
+    "skip-gram softmax": PALETTE[2],
+    "CBOW NS": PALETTE[3],
+    "CBOW NS, word2vec.c": PALETTE[4],
+    "CBOW softmax": PALETTE[5],
     "gensim": GREY,  # libraries that we compare with
     "published": GREY,
 }

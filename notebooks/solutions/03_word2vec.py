@@ -11,13 +11,8 @@ import jax
 import numpy as np
 from scipy.special import expit as sigmoid
 
-from lmlib.learn.train import fit
-from lmlib.measure.embeddings import neighbours
 from lmlib.models import word2vec
-from lmlib.models.vectors import WordVectors
-from lmlib.text.batches import CorpusChunks, write_tokens
-from lmlib.text.corpora import open_corpus
-from lmlib.text.tokenizers import WordTokenizer
+from lmlib.models.huffman import huffman_tree
 
 # %% [markdown]
 # ## Exercise 1
@@ -53,12 +48,11 @@ assert np.allclose(king_gradient_D, wanted_D, atol=1e-5)
 # %% [markdown]
 # ## Exercise 4
 #
-# $(81 / 1)^\alpha = 9$ for $\alpha = 1/2$, the square root.
+# The two rarest together must outweigh each of the others, so that the others are joined next and not to them.
 
 # %%
-power = 0.5
-q = word2vec.noise_distribution([81, 16, 1], power)
-assert np.isclose(q[0] / q[2], 9)
+counts_V = [3, 3, 2, 2]
+assert set(huffman_tree(np.array(counts_V))["lengths"]) == {2}
 
 # %% [markdown]
 # ## Exercise 5
@@ -76,21 +70,3 @@ def after(u, n):
 
 assert abs(after(0.01, pairs_at_once)) <= 0.01
 assert abs(after(0.01, pairs_at_once + 1)) > 0.01
-
-# %% [markdown]
-# ## Exercise 6
-#
-# The offset from king to queen, put on man.
-
-# %%
-documents = list(open_corpus("world").documents())
-words = WordTokenizer.train(documents, normalisation="letters-digits", min_count=5, unk=None)
-config, batches = word2vec.SkipGramConfig(epochs=5), CorpusChunks(write_tokens(documents, words), 1 << 17)
-step = word2vec.make_step(config, words.counts, len(batches))
-initial = word2vec.init_state(config, len(words.words), jax.random.key(0))
-for state, _ in fit(step, initial, batches, key=jax.random.key(1), steps=config.epochs * len(batches)):  # noqa: B007
-    pass
-vectors = WordVectors(words.words, word2vec.input_vectors(config, state["params"]), words.counts)
-answer_D = vectors["queen"] - vectors["king"] + vectors["man"]
-found = set(neighbours(vectors, answer_D, 4).words[0]) - {"king", "queen", "man"}
-assert "woman" in found
