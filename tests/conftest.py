@@ -27,3 +27,10 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="LMLIB_DATA names no folder of corpora"))
         if "soak" in item.keywords and not config.getoption("--soak"):
             item.add_marker(pytest.mark.skip(reason="long: run by `make soak`"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Every compiled program takes memory maps, of which Linux allows a process 65,530: the whole suite would need more, and die of it."""
+    yield
+    jax.clear_caches()
