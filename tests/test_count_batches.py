@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lmlib.errors import ConfigError
-from lmlib.text.count_batches import CellBatches
 from lmlib.text.cooccurrence import Cooccurrences, count_cooccurrences
+from lmlib.text.count_batches import CellBatches
 from lmlib.text.store import TokenStore
 
 
