@@ -12,17 +12,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from lmlib.errors import ConfigError
 from lmlib.models import cbow, windows
 from lmlib.models.cbow import CBOWConfig
+from tests.test_word2vec import chunk
 
 CONFIG = CBOWConfig(dimension=6, window=3, block=4, blocks=3, shared_negatives=5, negatives=3, cap=2.0, subsample=1e-1)
 step_update, step_loss = (jax.jit(function, static_argnums=0) for function in (cbow.step_update, cbow.step_loss))
-
-
-def chunk(size=200, vocab=12, seed=0, documents=40):
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(0, vocab, size) * rng.integers(0, 2, size)  # word 0 is frequent
-    count = size - 9
-    batch = {"ids": ids.astype(np.int32), "document": np.sort(rng.integers(0, documents, size)).astype(np.int32), "count": np.int32(count)}
-    return batch, np.bincount(ids[:count], minlength=vocab) + 1
 
 
 def random_params(vocab=12, dimension=6, seed=1):
@@ -68,7 +61,7 @@ def naive_step(config, tables, params, drawn, i, rate):
 @pytest.mark.parametrize("gradient", ["true", "word2vec.c"])
 def test_a_step_equals_a_naive_loop_over_what_it_drew(gradient):
     config = dataclasses.replace(CONFIG, gradient=gradient)
-    batch, counts = chunk()
+    batch, counts = chunk(documents=40)
     tables, params = cbow.sampling_tables(config, counts), random_params()
     assert min(t.min() for t in tables["share"].values()) < 1, "the cap should be at work in this test"
     drawn = cbow.draw(config, tables, batch, jax.random.key(3))
@@ -86,7 +79,7 @@ def test_a_step_equals_a_naive_loop_over_what_it_drew(gradient):
 
 
 def test_a_chunk_is_its_steps_one_after_the_other():
-    batch, counts = chunk()
+    batch, counts = chunk(documents=40)
     tables, key = cbow.sampling_tables(CONFIG, counts), jax.random.key(3)
     state = cbow.init_state(CONFIG, 12, key) | {"params": random_params()}
     drawn = cbow.draw(CONFIG, tables, batch, key)
@@ -103,7 +96,7 @@ def test_a_chunk_is_its_steps_one_after_the_other():
 def no_damping():
     """A step in which neither the cap nor repeated words lower a rate: (config, tables, params, drawn)."""
     config = dataclasses.replace(CONFIG, cap=1e9, subsample=0.0)
-    batch, counts = chunk(vocab=40)
+    batch, counts = chunk(vocab=40, documents=40)
     batch["ids"] = (np.arange(200) % 40).astype(np.int32)
     tables = cbow.sampling_tables(config, counts)
     return config, tables, random_params(vocab=40), cbow.draw(config, tables, batch, jax.random.key(4))
@@ -141,7 +134,7 @@ def test_loss_of_one_centre_by_hand():
 
 def test_loss_of_a_step_is_that_of_its_centres():
     config = dataclasses.replace(CONFIG, block=1, blocks=40, negatives=5)
-    batch, counts = chunk()
+    batch, counts = chunk(documents=40)
     tables, params = cbow.sampling_tables(config, counts), random_params()
     drawn = cbow.draw(config, tables, batch, jax.random.key(5))
     drawn, losses, steps = jax.device_get(drawn), [], int(windows.steps_in(config, drawn))
@@ -155,7 +148,7 @@ def test_loss_of_a_step_is_that_of_its_centres():
 
 
 def test_columns_that_fill_cache_lines_stay_zero_and_are_left_out():
-    batch, counts = chunk()
+    batch, counts = chunk(documents=40)
     state = cbow.init_state(CONFIG, 12, jax.random.key(0))
     state, _ = cbow.train_chunk(CONFIG, cbow.sampling_tables(CONFIG, counts), 5, state, batch, jax.random.key(0))
     for table in state["params"].values():

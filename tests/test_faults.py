@@ -452,7 +452,7 @@ def test_training_that_diverges(finished, tmp_path, monkeypatch, capsys):
 
     def losses_are(loss):
         method = word2vec.METHOD._replace(loss=lambda config, tables, params, *_: loss(params))
-        monkeypatch.setattr(word2vec, "train_chunk", partial(windows.train_chunk, method))
+        monkeypatch.setattr(word2vec, "make_step", partial(windows.make_step, method, word2vec.sampling_tables))
 
     losses_are(lambda params: jnp.nan)
     assert train(finished / "my.txt", tmp_path / "long", "--chunk", "50") == 1

@@ -11,17 +11,10 @@ from numpy.testing import assert_allclose
 from lmlib.errors import ConfigError
 from lmlib.models import softmax, windows
 from lmlib.models.softmax import ARCHITECTURES, SoftmaxConfig
+from tests.test_word2vec import chunk
 
 CONFIG = SoftmaxConfig(dimension=6, window=3, block=4, blocks=3, cap=2.0, subsample=1e-1)
 step_update, step_loss = (jax.jit(function, static_argnums=0) for function in (softmax.step_update, softmax.step_loss))
-
-
-def chunk(size=200, vocab=12, seed=0, documents=40):
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(0, vocab, size) * rng.integers(0, 2, size)  # word 0 is frequent
-    count = size - 9
-    batch = {"ids": ids.astype(np.int32), "document": np.sort(rng.integers(0, documents, size)).astype(np.int32), "count": np.int32(count)}
-    return batch, np.bincount(ids[:count], minlength=vocab) + 1
 
 
 def random_params(vocab=12, dimension=6, seed=1):
@@ -59,7 +52,7 @@ def naive_step(config, tables, params, drawn, i, rate):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_step_equals_a_naive_loop_over_what_it_drew(architecture):
     config = dataclasses.replace(CONFIG, architecture=architecture)
-    batch, counts = chunk()
+    batch, counts = chunk(documents=40)
     tables, params = softmax.sampling_tables(config, counts), random_params()
     assert min(t.min() for t in tables["share"].values()) < 1, "the cap should be at work in this test"
     drawn = softmax.draw(config, tables, batch, jax.random.key(3))

@@ -31,7 +31,7 @@ import numpy as np
 import optax
 
 from lmlib import programs
-from lmlib.arrays import all_finite
+from lmlib.arrays import all_finite, initial_state
 from lmlib.errors import ConfigError, NonFiniteError, ShapeError, VocabularyError
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,7 @@ def init_train_state(params, optimizer: optax.GradientTransformation, carry=None
       optimizer: of optax.
       carry: what the loss hands from one step to the next, e.g. the recurrent state of truncated BPTT; None for nothing.
     """
-    counters = {name: jnp.zeros((), jnp.int32) for name in ("step", "skipped")}
-    return {"params": params, "opt_state": optimizer.init(params), "carry": carry, **counters}
+    return initial_state(params, optimizer.init(params), carry)
 
 
 def make_train_step(loss: Callable, optimizer: optax.GradientTransformation) -> Callable:

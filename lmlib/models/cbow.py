@@ -7,13 +7,13 @@ the softmax is that of arXiv 1310.4546, equation 4.
 The input of a centre is h = (1/n) sum_j v_j over the n words of its window, so a context word's gradient is that of h divided by n. The
 authors' program and gensim leave the division out: n words move n times as far as the loss asks for (Irsoy, Benton, Stratos 2021,
 "Corrected CBOW Performs as well as Skip-gram", arXiv 2012.15332). Here the gradient is the true one, and `gradient="word2vec.c"` is the
-program's. On WikiText-2, each at the best rate of a grid, the true one scores higher on word similarity (mean of five seeds, see
-results/benchmarks/tuning_word2vec.json), and it needs a rate about twice as high.
+program's. It needs a rate about twice as high. On WikiText-2, each with the best settings of a grid, the two are a standard deviation
+apart on word similarity, in favour of the true one (five seeds, see results/benchmarks/tuning_word2vec.json): a tendency, no more.
 
 A step takes `blocks` blocks of `block` neighbouring centres, as in `word2vec`, which says how stale rows, frequent words and words that a
-passage repeats are kept from overshooting. The means of a block are one product with a band matrix, and so are their gradients. Noise
-words are shared by the centres of a block. One centre costs few rows, its own and a little of the span's and the noise's: that is why
-CBOW is faster than skip-gram.
+passage repeats are kept from overshooting. The means of a block are sums over shifted copies of its span, and so are their gradients.
+Noise words are shared by the centres of a block. One centre costs few rows, its own and a little of the span's and the noise's: that is
+why CBOW is faster than skip-gram.
 
 Shapes: V vocabulary, D dimension (in the tables rounded up, see `windows.init_table`), N blocks a step, B centres a block,
 S span of a block = B + 2 window, K noise words of a block, O outputs of a block = B + K.
@@ -85,8 +85,7 @@ def sampling_tables(config, counts_V):
     centres = config.block * config.blocks
     windows_V = kept_V * (1 if config.gradient == "true" else config.window + 1)  # the weights of a window sum to 1, or to its size
     updates_V = {"context": windows_V * (1 + config.negatives), "centre": kept_V + config.negatives * noise_V}
-    share_V = {name: np.minimum(1, config.cap / (centres * np.maximum(n_V, 1e-12))) for name, n_V in updates_V.items()}
-    share = {name: jnp.asarray(s_V, jnp.float32) for name, s_V in share_V.items()}
+    share = windows.shares(config.cap, {name: centres * n_V for name, n_V in updates_V.items()})
     return tables | windows.noise_tables(counts_V, config.noise_power) | {"share": share}
 
 
@@ -97,7 +96,7 @@ def init_params(config, vocab_size, key):
 
 def init_state(config, vocab_size, key):
     """The state of a run before step 0, for `lmlib.learn.train.fit`."""
-    return windows.init_state(init_params(config, vocab_size, key))
+    return windows.initial_state(init_params(config, vocab_size, key))
 
 
 def input_vectors(config, params):
@@ -105,22 +104,7 @@ def input_vectors(config, params):
     return windows.vectors_of(config, params["context"])
 
 
-def draw(config, tables, batch, key):
-    """Draw everything random about a chunk: which tokens stay, each centre's window, each block's noise words.
-
-    Args:
-      config: a CBOWConfig.
-      tables: from `sampling_tables`.
-      batch: a chunk of the corpus, see `windows.draw_windows`.
-      key: the step's random key.
-
-    Returns:
-      What `windows.draw_windows` returns, and "noise" (blocks, K).
-    """
-    key_keep, key_radius, key_noise, key_alias = jax.random.split(key, 4)
-    shape = (windows.blocks_in(config, batch["ids"].shape[0]), config.shared_negatives)
-    noise = windows.draw_noise(tables, shape, key_noise, key_alias)
-    return windows.draw_windows(config, tables, batch, key_keep, key_radius) | {"noise": noise}
+draw = windows.draw_with_noise
 
 
 def blocks_of(config, drawn, i):
@@ -215,21 +199,11 @@ def step_loss(config, tables, params, drawn, i):
 METHOD = windows.Method("context", draw, step_update, step_loss)
 train_chunk = partial(windows.train_chunk, METHOD)
 
-
-def make_step(config, counts_V, chunks_per_epoch):
-    """The step for `lmlib.learn.train.fit`: train_step(state, batch, key) -> (state, metrics), where a batch is a chunk of the corpus.
-
-    Args:
-      config: a CBOWConfig.
-      counts_V: how often each word of the vocabulary occurs in the corpus.
-      chunks_per_epoch: `len` of the CorpusChunks that feed it; the run is `epochs` times as long.
-    """
-    return partial(train_chunk, config, sampling_tables(config, counts_V), config.epochs * chunks_per_epoch)
+make_step = partial(windows.make_step, METHOD, sampling_tables)
 
 
 def _example():
-    config, (counts_V, batch, key) = CBOWConfig.tiny(), windows.example_chunk()
-    return config, sampling_tables(config, counts_V), 12, init_state(config, 20, key), batch, key
+    return windows.example(CBOWConfig.tiny(), sampling_tables, lambda config, key: init_state(config, 20, key))
 
 
 register("cbow.train_chunk", jax.jit(train_chunk, static_argnums=(0, 2)), _example)

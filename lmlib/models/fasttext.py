@@ -41,6 +41,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmlib.arrays import CACHE_LINE
 from lmlib.errors import ConfigError, check_shape
 from lmlib.models import windows, word2vec
 from lmlib.models.subword_vectors import SubwordVectors
@@ -130,14 +131,14 @@ def _part(config):
 
 def init_params(config, grams, key):
     """{"rows": (R, D), "context": (V, D)}: uniform in ±1/D and zero, as in the authors' program; the last row is zero and stays so."""
-    vocab, padding, scale = len(grams.offsets) - 1, -config.dimension % windows.CACHE_LINE, 1 / config.dimension
+    vocab, padding, scale = len(grams.offsets) - 1, -config.dimension % CACHE_LINE, 1 / config.dimension
     rows = jax.random.uniform(key, (vocab + len(grams.buckets), config.dimension), minval=-scale, maxval=scale)
     return {"rows": jnp.pad(rows, ((0, 1), (0, padding))), "context": windows.init_table(config, vocab, None)}
 
 
 def init_state(config, grams, key):
     """The state of a run before step 0, for `lmlib.learn.train.fit`."""
-    return windows.init_state(init_params(config, grams, key))
+    return windows.initial_state(init_params(config, grams, key))
 
 
 def distinct(tables, words_N):
@@ -264,7 +265,7 @@ def make_step(config, grams, counts_V, chunks_per_epoch):
       counts_V: how often each word of the vocabulary occurs in the corpus.
       chunks_per_epoch: `len` of the CorpusChunks that feed it; the run is `epochs` times as long.
     """
-    return partial(train_chunk, config, sampling_tables(config, grams, counts_V), config.epochs * chunks_per_epoch)
+    return windows.make_step(METHOD, lambda config, counts_V: sampling_tables(config, grams, counts_V), config, counts_V, chunks_per_epoch)
 
 
 def input_vectors(config, grams, params):
@@ -297,9 +298,9 @@ def subword_vectors(config, words, grams, params, counts_V=None) -> SubwordVecto
 
 
 def _example():
-    config, (counts_V, batch, key) = FastTextConfig.tiny(), windows.example_chunk()
+    config = FastTextConfig.tiny()
     grams = config.subwords([f"word{i}" for i in range(20)])
-    return config, sampling_tables(config, grams, counts_V), 12, init_state(config, grams, key), batch, key
+    return windows.example(config, lambda c, counts_V: sampling_tables(c, grams, counts_V), lambda c, key: init_state(c, grams, key))
 
 
 register("fasttext.train_chunk", jax.jit(train_chunk, static_argnums=(0, 2)), _example)

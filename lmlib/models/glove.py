@@ -25,12 +25,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmlib.arrays import all_finite
+from lmlib.arrays import CACHE_LINE, all_finite, initial_state
 from lmlib.errors import ConfigError, check_shape
 from lmlib.programs import register
 from lmlib.text.count_batches import CellBatches
 
-CACHE_LINE = 16  # floats
 FORMS = ("paper", "program")
 WORD, WORD_SUMS, CONTEXT, CONTEXT_SUMS = range(4)  # the rows that belong to a word, side by side, since they are needed together
 
@@ -108,8 +107,7 @@ def init_state(config, vocab_size, key):
     table = table.at[:, [WORD, CONTEXT], :D].set(drawn[:, :, :D])
     table = table.at[:, WORD, D].set(drawn[:, 0, D]).at[:, CONTEXT, D + 1].set(drawn[:, 1, D])
     table = table.at[:, WORD, D + 1].set(1.0).at[:, CONTEXT, D].set(1.0)
-    counters = {name: jnp.zeros((), jnp.int32) for name in ("step", "skipped")}
-    return {"params": {"rows": table}, "opt_state": None, "carry": None, **counters}
+    return initial_state({"rows": table})
 
 
 def parameters(config, params, vocab_size):

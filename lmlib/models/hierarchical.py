@@ -90,11 +90,10 @@ def sampling_tables(config, counts_V):
     pairs = config.block * config.blocks * (config.window + 1 if config.architecture == "skip-gram" else 1)
     inputs = config.block * config.blocks * (config.window + 1)
     updates = {"context": inputs * kept_V * (kept_V @ lengths_V), "nodes": pairs * below}
-    share = {name: np.minimum(1, config.cap / np.maximum(n, 1e-12)) for name, n in updates.items()}
     return tables | {
         "lengths": jnp.asarray(lengths_V, jnp.int32),
         "paths": jnp.asarray(np.where(on_path_VL, 2 * nodes_VL.astype(np.int64) + codes_VL, 0), jnp.int32),
-        "share": {name: jnp.asarray(s, jnp.float32) for name, s in share.items()},
+        "share": windows.shares(config.cap, updates),
     }
 
 
@@ -105,7 +104,7 @@ def init_params(config, vocab_size, key):
 
 def init_state(config, vocab_size, key):
     """The state of a run before step 0, for `lmlib.learn.train.fit`."""
-    return windows.init_state(init_params(config, vocab_size, key))
+    return windows.initial_state(init_params(config, vocab_size, key))
 
 
 def input_vectors(config, params):
@@ -220,21 +219,11 @@ def step_loss(config, tables, params, drawn, i):
 METHOD = windows.Method("context", draw, step_update, step_loss)
 train_chunk = partial(windows.train_chunk, METHOD)
 
-
-def make_step(config, counts_V, chunks_per_epoch):
-    """The step for `lmlib.learn.train.fit`: train_step(state, batch, key) -> (state, metrics), where a batch is a chunk of the corpus.
-
-    Args:
-      config: a HierarchicalConfig.
-      counts_V: how often each word of the vocabulary occurs in the corpus.
-      chunks_per_epoch: `len` of the CorpusChunks that feed it; the run is `epochs` times as long.
-    """
-    return partial(train_chunk, config, sampling_tables(config, counts_V), config.epochs * chunks_per_epoch)
+make_step = partial(windows.make_step, METHOD, sampling_tables)
 
 
 def _example():
-    config, (counts_V, batch, key) = HierarchicalConfig.tiny(), windows.example_chunk()
-    return config, sampling_tables(config, counts_V), 12, init_state(config, 20, key), batch, key
+    return windows.example(HierarchicalConfig.tiny(), sampling_tables, lambda config, key: init_state(config, 20, key))
 
 
 register("hierarchical.train_chunk", jax.jit(train_chunk, static_argnums=(0, 2)), _example)

@@ -19,7 +19,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lmlib.errors import ConfigError, nearest
 from lmlib.models import windows
@@ -74,8 +73,7 @@ def sampling_tables(config, counts_V):
     tables, kept_V = windows.word_tables(config, counts_V)
     inputs = config.block * config.blocks * (config.window + 1)  # words in windows a step: twice the mean radius for each centre
     outputs = inputs if config.architecture == "skip-gram" else config.block * config.blocks
-    share_V = {name: np.minimum(1, config.cap / np.maximum(n * kept_V, 1e-12)) for name, n in (("input", inputs), ("output", outputs))}
-    return tables | {"share": {name: jnp.asarray(s_V, jnp.float32) for name, s_V in share_V.items()}}
+    return tables | {"share": windows.shares(config.cap, {"input": inputs * kept_V, "output": outputs * kept_V})}
 
 
 def init_params(config, vocab_size, key):
@@ -85,7 +83,7 @@ def init_params(config, vocab_size, key):
 
 def init_state(config, vocab_size, key):
     """The state of a run before step 0, for `lmlib.learn.train.fit`."""
-    return windows.init_state(init_params(config, vocab_size, key))
+    return windows.initial_state(init_params(config, vocab_size, key))
 
 
 def input_vectors(config, params):
@@ -141,21 +139,11 @@ def step_loss(config, tables, params, drawn, i):
 METHOD = windows.Method("input", draw, step_update, step_loss)
 train_chunk = partial(windows.train_chunk, METHOD)
 
-
-def make_step(config, counts_V, chunks_per_epoch):
-    """The step for `lmlib.learn.train.fit`: train_step(state, batch, key) -> (state, metrics), where a batch is a chunk of the corpus.
-
-    Args:
-      config: a SoftmaxConfig.
-      counts_V: how often each word of the vocabulary occurs in the corpus.
-      chunks_per_epoch: `len` of the CorpusChunks that feed it; the run is `epochs` times as long.
-    """
-    return partial(train_chunk, config, sampling_tables(config, counts_V), config.epochs * chunks_per_epoch)
+make_step = partial(windows.make_step, METHOD, sampling_tables)
 
 
 def _example():
-    config, (counts_V, batch, key) = SoftmaxConfig.tiny(), windows.example_chunk()
-    return config, sampling_tables(config, counts_V), 12, init_state(config, 20, key), batch, key
+    return windows.example(SoftmaxConfig.tiny(), sampling_tables, lambda config, key: init_state(config, 20, key))
 
 
 register("softmax.train_chunk", jax.jit(train_chunk, static_argnums=(0, 2)), _example)

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmlib.arrays import all_finite, length_mask
+from lmlib.arrays import all_finite, initial_state, length_mask
 from lmlib.errors import ConfigError, EmptyCorpusError, ShapeError, check_shape
 from lmlib.programs import register
 from lmlib.text.batches import PaddedBatches
@@ -143,9 +143,7 @@ def init_state(config, size, labels, key):
       key: a random key.
     """
     embedding_FH = jax.random.uniform(key, (size, config.hidden), minval=-1 / config.hidden, maxval=1 / config.hidden)
-    params = {"embedding": embedding_FH, "weight": jnp.zeros((config.hidden, labels))}
-    counters = {name: jnp.zeros((), jnp.int32) for name in ("step", "skipped")}
-    return {"params": params, "opt_state": None, "carry": None, **counters}
+    return initial_state({"embedding": embedding_FH, "weight": jnp.zeros((config.hidden, labels))})
 
 
 def text_vectors(params, batch):

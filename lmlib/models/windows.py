@@ -19,11 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmlib.arrays import all_finite
+from lmlib.arrays import CACHE_LINE, all_finite, initial_state  # noqa: F401  (initial_state: for the models)
 from lmlib.errors import ConfigError, EmptyCorpusError, check_shape
 from lmlib.text.batches import keep_probability
-
-CACHE_LINE = 16  # floats
 
 
 def check_config(config, *positive):
@@ -123,6 +121,28 @@ def draw_windows(config, tables, batch, key_keep, key_radius):
     return {"ids": ids, "left": jnp.pad(left, around), "right": jnp.pad(right, around), "count": count}
 
 
+def draw_with_noise(config, tables, batch, key):
+    """Draw everything random about a chunk where the loss is negative sampling.
+
+    Args:
+      config: has `shared_negatives` K too.
+      tables: has the tables of `noise_tables` too.
+      batch: a chunk of the corpus, see `draw_windows`.
+      key: the chunk's random key.
+
+    Returns:
+      What `draw_windows` returns, and "noise" (blocks, K), the ids of each block's noise words.
+    """
+    key_keep, key_radius, key_noise, key_alias = jax.random.split(key, 4)
+    noise = draw_noise(tables, (blocks_in(config, batch["ids"].shape[0]), config.shared_negatives), key_noise, key_alias)
+    return draw_windows(config, tables, batch, key_keep, key_radius) | {"noise": noise}
+
+
+def shares(cap, updates):
+    """What each row keeps of the learning rate, min(1, cap / updates), by table; `updates` are those that a step is expected to make."""
+    return {name: jnp.asarray(np.minimum(1, cap / np.maximum(n, 1e-12)), jnp.float32) for name, n in updates.items()}
+
+
 def blocks_in(config, size):
     """How many blocks the tokens of a chunk of `size` take at most, the ragged step at its end included."""
     return size // config.block + config.blocks + 1
@@ -163,8 +183,7 @@ def repeats_of(tokens_NS):
 def init_table(config, vocab_size, key):
     """Uniform in ±0.5/D, as in the C program: (V, D) with D rounded up to whole cache lines, or zeros where `key` is None.
 
-    A row whose length is a multiple of 16 floats is read and written about a fifth faster on a CPU. The columns added are zero and stay
-    so, since each gradient is a sum of rows of another table; `vectors_of` leaves them out.
+    The columns added are zero and stay so, since each gradient is a sum of rows of another table; `vectors_of` leaves them out.
     """
     shape, padding = (vocab_size, config.dimension), -config.dimension % CACHE_LINE
     if key is None:
@@ -186,12 +205,6 @@ def add_rows(table, ids, rows):
 def learning_rate(config, progress):
     """Falls linearly with `progress`, the share of the run that is done (0 … 1), down to the final rate."""
     return jnp.maximum(config.learning_rate * (1 - progress), config.final_learning_rate)
-
-
-def init_state(params):
-    """The state of a run before step 0, in the form of `lmlib.learn.train.init_train_state`; plain descent has no optimiser's state."""
-    counters = {name: jnp.zeros((), jnp.int32) for name in ("step", "skipped")}
-    return {"params": params, "opt_state": None, "carry": None, **counters}
 
 
 class Method(NamedTuple):
@@ -241,8 +254,22 @@ def train_chunk(method, config, tables, chunks, state, batch, key):
     return state | {"params": params, "step": done + 1, "skipped": state["skipped"] + ~sound}, metrics
 
 
-def example_chunk():
-    """A small chunk over 20 words, for the register of programs: (counts, batch, key)."""
-    at = jnp.arange(256, dtype=jnp.int32)
+def make_step(method, sampling_tables, config, counts_V, chunks_per_epoch):
+    """The step for `lmlib.learn.train.fit`: train_step(state, batch, key) -> (state, metrics), where a batch is a chunk of the corpus.
+
+    Each model has it as `make_step(config, counts_V, chunks_per_epoch)`.
+
+    Args:
+      method, sampling_tables: of the model.
+      config: of the model.
+      counts_V: how often each word of the vocabulary occurs in the corpus.
+      chunks_per_epoch: `len` of the CorpusChunks that feed it; the run is `epochs` times as long.
+    """
+    return partial(train_chunk, method, config, sampling_tables(config, counts_V), config.epochs * chunks_per_epoch)
+
+
+def example(config, make_tables, make_state):
+    """Small arguments of a model's `train_chunk`, for the register; the functions take (config, counts_V) and (config, key)."""
+    at, key = jnp.arange(256, dtype=jnp.int32), jax.random.key(0)
     batch = {"ids": at % 20, "document": at // 50, "count": jnp.int32(250)}
-    return np.arange(20, 0, -1), batch, jax.random.key(0)
+    return config, make_tables(config, np.arange(20, 0, -1)), 12, make_state(config, key), batch, key

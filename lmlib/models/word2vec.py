@@ -88,8 +88,7 @@ def sampling_tables(config, counts_V):
     noise_V = noise_distribution(counts_V, config.noise_power)
     pairs = config.block * config.blocks * (config.window + 1)  # positives a step: twice the mean radius for each centre
     updates_V = {"centre": kept_V * (1 + config.negatives), "context": kept_V + config.negatives * noise_V}
-    share_V = {name: np.minimum(1, config.cap / (pairs * np.maximum(n_V, 1e-12))) for name, n_V in updates_V.items()}
-    share = {name: jnp.asarray(s_V, jnp.float32) for name, s_V in share_V.items()}
+    share = windows.shares(config.cap, {name: pairs * n_V for name, n_V in updates_V.items()})
     return tables | windows.noise_tables(counts_V, config.noise_power) | {"share": share}
 
 
@@ -100,7 +99,7 @@ def init_params(config, vocab_size, key):
 
 def init_state(config, vocab_size, key):
     """The state of a run before step 0, for `lmlib.learn.train.fit`."""
-    return windows.init_state(init_params(config, vocab_size, key))
+    return windows.initial_state(init_params(config, vocab_size, key))
 
 
 def input_vectors(config, params):
@@ -108,22 +107,7 @@ def input_vectors(config, params):
     return windows.vectors_of(config, params["centre"])
 
 
-def draw(config, tables, batch, key):
-    """Draw everything random about a chunk: which tokens stay, each centre's window, each block's noise words.
-
-    Args:
-      config: a SkipGramConfig.
-      tables: from `sampling_tables`.
-      batch: a chunk of the corpus, see `windows.draw_windows`.
-      key: the step's random key.
-
-    Returns:
-      What `windows.draw_windows` returns, and "noise" (blocks, K).
-    """
-    key_keep, key_radius, key_noise, key_alias = jax.random.split(key, 4)
-    shape = (windows.blocks_in(config, batch["ids"].shape[0]), config.shared_negatives)
-    noise = windows.draw_noise(tables, shape, key_noise, key_alias)
-    return windows.draw_windows(config, tables, batch, key_keep, key_radius) | {"noise": noise}
+draw = windows.draw_with_noise
 
 
 def blocks_of(config, drawn, i):
@@ -200,21 +184,11 @@ def mean_loss(v_NBD, u_NOD, positive_NOB, weight_NOB):
 METHOD = windows.Method("centre", draw, step_update, step_loss)
 train_chunk = partial(windows.train_chunk, METHOD)
 
-
-def make_step(config, counts_V, chunks_per_epoch):
-    """The step for `lmlib.learn.train.fit`: train_step(state, batch, key) -> (state, metrics), where a batch is a chunk of the corpus.
-
-    Args:
-      config: a SkipGramConfig.
-      counts_V: how often each word of the vocabulary occurs in the corpus.
-      chunks_per_epoch: `len` of the CorpusChunks that feed it; the run is `epochs` times as long.
-    """
-    return partial(train_chunk, config, sampling_tables(config, counts_V), config.epochs * chunks_per_epoch)
+make_step = partial(windows.make_step, METHOD, sampling_tables)
 
 
 def _example():
-    config, (counts_V, batch, key) = SkipGramConfig.tiny(), windows.example_chunk()
-    return config, sampling_tables(config, counts_V), 12, init_state(config, 20, key), batch, key
+    return windows.example(SkipGramConfig.tiny(), sampling_tables, lambda config, key: init_state(config, 20, key))
 
 
 register("word2vec.train_chunk", jax.jit(train_chunk, static_argnums=(0, 2)), _example)

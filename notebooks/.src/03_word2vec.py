@@ -598,7 +598,7 @@ for form, twin in twins.items():
     method = windows.Method("input", softmax.draw, partial(wrong_update, form), partial(wrong_loss, form))
     step = partial(windows.train_chunk, method, config, softmax.sampling_tables(config, counts), config.epochs * len(world_batches))
     first = partial(softmax.init_params, config, len(counts))
-    train(form, config, step, lambda key, first=first: windows.init_state(first(key) | {"b": jnp.zeros((48, 48))}), softmax.input_vectors)
+    train(form, config, step, lambda key, first=first: windows.initial_state(first(key) | {"b": jnp.zeros((48, 48))}), softmax.input_vectors)
 
 # %% [markdown]
 # Beside the share of analogies stands what the model says of a word when it is given nothing but that word: how likely is it that the

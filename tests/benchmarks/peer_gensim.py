@@ -25,13 +25,17 @@ def describe():
 
 
 def run(method, corpus, seed, output, epochs, **setting):
-    """Train and save vectors in word2vec's binary format.
+    """Train and save vectors in word2vec's binary format, see `train`."""
+    return train(Word2Vec(workers=WORKERS, seed=seed, **ALGORITHMS[method], **setting), corpus, output, epochs)
 
-    `seconds` is the time of `Word2Vec.train` alone. gensim counts words in two ways: every word of the corpus, known or not (raw), and the
+
+def train(model, corpus, output, epochs):
+    """Train a model of gensim that is made but not trained, and save its vectors in word2vec's binary format.
+
+    `seconds` is the time of its `train` alone. gensim counts words in two ways: every word of the corpus, known or not (raw), and the
     words that remain after subsampling (effective), which is the rate that its log shows.
     """
     logging.disable(logging.WARNING)
-    model = Word2Vec(workers=WORKERS, seed=seed, **ALGORITHMS[method], **setting)
     start = time.perf_counter()
     model.build_vocab(corpus_file=corpus)
     vocabulary_seconds = time.perf_counter() - start
