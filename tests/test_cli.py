@@ -277,6 +277,10 @@ def test_the_world_answers_its_own_analogies(tmp_path):
     total = run.table("analogies").query("category == 'total' and method == '3cosadd'").iloc[0]
     assert total["covered"] == total["total"] > 1000
     assert 0 < total["accuracy"] == pytest.approx(run.record["claims"]["tiny_analogy"]["values"][0], rel=1e-4)
+    purity = run.table("categorisation").iloc[0]
+    assert purity["set"] == "world"
+    assert purity["covered"] == purity["n"] > 50
+    assert purity["chance"] < purity["purity"] == pytest.approx(run.record["claims"]["tiny_purity_world"]["values"][0], rel=1e-4)
 
 
 @pytest.mark.data
@@ -292,7 +296,7 @@ def test_sets_that_are_not_at_hand_are_told(text, tmp_path, monkeypatch, capsys)
     monkeypatch.delenv("LMLIB_DATA", raising=False)
     monkeypatch.setenv("LMLIB_CACHE", str(tmp_path / "cache"))
     assert main(command(text, tmp_path / "run")) == 0
-    assert "not measured with analogy-en and wordsim-en" in capsys.readouterr().out
+    assert "not measured with analogy-en and wordsim-en and weat" in capsys.readouterr().out
     assert set(load_run(tmp_path / "run").record["tables"]) == {"vectors"}
 
 

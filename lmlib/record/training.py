@@ -25,7 +25,9 @@ from lmlib.config import to_dict
 from lmlib.errors import ConfigError, LmlibError, StorageError, UnknownNameError, nearest, storage_errors
 from lmlib.learn import checkpoint
 from lmlib.learn.train import fetch, fit, stop_on_sigterm
-from lmlib.measure.embeddings import METHODS, SIMILARITY_SETS, analogies, analogy_questions, similarity, similarity_set
+from lmlib.measure.categories import SETS as CATEGORY_SETS
+from lmlib.measure.categories import categorisation, category_set, classes_of_world
+from lmlib.measure.embeddings import METHODS, SIMILARITY_SETS, analogies, analogy_questions, covered_rows, similarity, similarity_set
 from lmlib.models.vectors import WordVectors
 from lmlib.record import methods
 from lmlib.record.files import digest_of
@@ -250,10 +252,11 @@ def _measure(run, corpus, vectors, path, claim):
     if corpus.name == "world" and corpus.licence is not None:  # the bundled one, which has its own answer key
         from lmlib.text.world import World
 
-        questions, sets = World().analogies(), ()
+        questions, sets, categories = World().analogies(), (), {"world": classes_of_world(World())}
     else:
-        at_hand = {name: where(name, registry()[name]) in ("LMLIB_DATA", "cache") for name in ("analogy-en", "wordsim-en")}
+        at_hand = {name: where(name, registry()[name]) in ("LMLIB_DATA", "cache") for name in ("analogy-en", "wordsim-en", "weat")}
         questions, sets = analogy_questions() if at_hand["analogy-en"] else {}, SIMILARITY_SETS if at_hand["wordsim-en"] else ()
+        categories = {name: category_set(name) for name in CATEGORY_SETS} if at_hand["analogy-en"] and at_hand["weat"] else {}
         if missing := [name for name, here in at_hand.items() if not here]:
             print(f"not measured with {' and '.join(missing)}: not at hand (`lmlib corpora` tells where corpora are looked for)")
 
@@ -271,6 +274,18 @@ def _measure(run, corpus, vectors, path, claim):
     if found:
         table = _stacked("set", {name: score.frame() for name, score in found.items()})
         run.table("similarity", table, tolerance={"spearman": None, "pearson": None})
+
+    found = {name: categorisation(vectors, classes) for name, classes in categories.items() if _clusters(vectors, classes)}
+    for name, score in found.items():
+        _state(run, claim, f"purity_{name}", score.purity, "purity", len(score.words), score.n)
+    if found:
+        table = _stacked("set", {name: score.frame() for name, score in found.items()})
+        run.table("categorisation", table, tolerance={"purity": None, "sd": None, "chance": None})
+
+
+def _clusters(vectors, classes):
+    """Whether at least two of the classes have a word with a vector."""
+    return sum(bool(covered_rows(vectors, words)) for words in classes.values()) > 1
 
 
 def _state(run, claim, name, value, unit, covered, n):
