@@ -18,6 +18,7 @@ from pathlib import Path
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "pandas", "tokenizers")
 THREADS = "4"  # XLA splits its work by NPROC: any fixed number gives the same sums on one core or many, and four serves laptops
+BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")  # numpy's products, by the library that makes them
 
 _late = False  # True if jax was imported before lmlib, when thread count and XLA flags can no longer be set
 
@@ -43,6 +44,7 @@ def setup():
         os.environ.setdefault(name.upper(), str(value))
     if reproducible():
         os.environ["NPROC"] = THREADS
+        os.environ.update(dict.fromkeys(BLAS, "1"))  # sums of numpy
         if "--xla_gpu_deterministic_ops" not in (flags := os.environ.get("XLA_FLAGS", "")):
             os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 

@@ -11,7 +11,7 @@ import pytest
 
 from lmlib import runtime
 
-SET = ("LMLIB", "NPROC", "XLA", "JAX")
+SET = ("LMLIB", "NPROC", "XLA", "JAX", *runtime.BLAS)
 TELL = """
 import json, os, sys
 names = ("LMLIB_DATA", "NPROC", "XLA_FLAGS", "JAX_THREEFRY_PARTITIONABLE", "JAX_COMPILATION_CACHE_DIR")
@@ -38,10 +38,13 @@ def test_interactive_use_keeps_every_core(tmp_path):
 
 
 def test_reproducible_mode(tmp_path):
-    got = settings(LMLIB_CACHE=str(tmp_path), LMLIB_REPRODUCIBLE="1", NPROC="2", XLA_FLAGS="--xla_dump_to=x")
+    mode = {"LMLIB_CACHE": str(tmp_path), "LMLIB_REPRODUCIBLE": "1"}
+    got = settings(**mode, NPROC="2", XLA_FLAGS="--xla_dump_to=x")
     assert got["NPROC"] == runtime.THREADS  # results must not depend on what happened to be set
+    told = run("import lmlib, numpy, threadpoolctl; print(*(pool['num_threads'] for pool in threadpoolctl.threadpool_info()))", **mode)
+    assert set(told.split()) == {"1"}
     assert got["XLA_FLAGS"] == "--xla_dump_to=x --xla_gpu_deterministic_ops=true"
-    chosen = settings(LMLIB_CACHE=str(tmp_path), LMLIB_REPRODUCIBLE="1", XLA_FLAGS="--xla_gpu_deterministic_ops=false")
+    chosen = settings(**mode, XLA_FLAGS="--xla_gpu_deterministic_ops=false")
     assert chosen["XLA_FLAGS"] == "--xla_gpu_deterministic_ops=false"
 
 

@@ -45,6 +45,7 @@ __all__ = [
 
 _COSINES_AT_ONCE = 1 << 24  # 64 MB
 _QUESTIONS_AT_ONCE = 512  # their words' cosines with 30,000 candidates take 184 MB if all differ, in practice a tenth of it
+_SCORES_AT_ONCE = 1 << 16  # so many stay in a processor's cache
 
 
 # Nearest neighbours
@@ -290,10 +291,12 @@ def _answers(questions, unit_ND, score):
         distinct = sorted({spellings[0] for question in chunk for spellings in question})
         line = {place: i for i, place in enumerate(distinct)}
         cosines_UN = unit_ND[distinct] @ unit_ND.T  # the questions of a category share their words: one product serves them all
-        for question in chunk:
-            score_N = score(*(cosines_UN[line[spellings[0]]] for spellings in question))
-            score_N[[place for spellings in question for place in spellings]] = -np.inf
-            answers.append(int(np.argmax(score_N)))
+        at_once = max(1, _SCORES_AT_ONCE // len(unit_ND))
+        for part in (chunk[i : i + at_once] for i in range(0, len(chunk), at_once)):
+            score_QN = score(*(cosines_UN[[line[spellings[0]] for spellings in words_Q]] for words_Q in zip(*part, strict=True)))
+            asked = [(q, place) for q, question in enumerate(part) for spellings in question for place in spellings]
+            score_QN[tuple(zip(*asked, strict=True))] = -np.inf
+            answers += np.argmax(score_QN, axis=1).tolist()
     return answers
 
 
