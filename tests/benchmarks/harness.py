@@ -13,6 +13,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from lmlib import runtime
 from lmlib.errors import LmlibError, storage_errors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +45,8 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=os.environ | (environment or {}),
+            # how many threads lmlib gives to numpy, it says in its own process: a peer keeps its own choice
+            env={name: value for name, value in os.environ.items() if name not in runtime.BLAS} | (environment or {}),
         )
 
     def __enter__(self):
