@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from lmlib.errors import ConfigError, EmptyCorpusError, ShapeError
 from lmlib.measure.tagging import chunk_score, label_accuracy, segmentation_score
 from lmlib.models.base import split
-from lmlib.models.tagger import Tagger, bmes, words_of
+from lmlib.models.tagger import Tagger, bmes, most_frequent_labels, words_of
 from lmlib.text.corpora import open_corpus
 from lmlib.text.world import SPLITS, World
 
@@ -68,6 +68,16 @@ def test_sentences_keep_their_order_and_batches_do_not_matter():
     assert [len(row) for row in found] == [len(row) for row in rows]
     assert found == t.tag(rows, batch_size=7) == [t.tag([row])[0] for row in rows]
     assert t.tag([]) == []
+
+
+def test_words_are_labelled_by_themselves():
+    """old is an adjective twice and a noun once, bark a noun once and a verb twice. Of all labels, N is the most frequent."""
+    found = most_frequent_labels([s.split() for s in SENTENCES], [row.split() for row in LABELS], [["old", "sleep", "zebra"], ["bark"], []])
+    assert found == [["A", "V", "N"], ["V"], []]
+    with pytest.raises(ShapeError, match="sentence 0"):
+        most_frequent_labels([["a", "b"]], [["x"]], [])
+    with pytest.raises(EmptyCorpusError):
+        most_frequent_labels([[]], [[]], [["a"]])
 
 
 def test_bmes_goes_there_and_back():

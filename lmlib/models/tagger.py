@@ -131,6 +131,31 @@ class Tagger:
         return found
 
 
+def most_frequent_labels(
+    sentences: Iterable[Sequence[str]], labels: Iterable[Sequence[str]], others: Iterable[Sequence[str]]
+) -> list[list[str]]:
+    """Label each word of `others` by itself: as most often in `sentences`, an unseen word as words most often are there.
+
+    What a tagger must beat. Of labels that are equally frequent, it takes the one that came first.
+
+    Raises:
+      EmptyCorpusError: `sentences` has no word.
+      ShapeError: a sentence does not have a label for each word.
+    """
+    seen, of_all = {}, Counter()
+    for i, (words, row) in enumerate(zip(sentences, labels, strict=True)):
+        if len(words) != len(row):
+            raise ShapeError(f"sentence {i} has {len(words)} words and {len(row)} labels: each word needs one")
+        for word, label in zip(words, row, strict=True):
+            seen.setdefault(word, Counter())[label] += 1
+        of_all.update(row)
+    if not of_all:
+        raise EmptyCorpusError("no sentence has a word: there is nothing to count")
+    best = {word: counts.most_common(1)[0][0] for word, counts in seen.items()}
+    unseen = of_all.most_common(1)[0][0]
+    return [[best.get(word, unseen) for word in words] for words in others]
+
+
 def bmes(words: Iterable[str]) -> tuple[list[str], list[str]]:
     """The characters of some words, and the place of each in its word: ["你们", "想"] → ["你", "们", "想"], ["B", "E", "S"]."""
     characters, labels = [], []

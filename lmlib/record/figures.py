@@ -24,6 +24,9 @@ COLOURS = {
     "CBOW NS": PALETTE[3],
     "CBOW NS, word2vec.c": PALETTE[4],
     "CBOW softmax": PALETTE[5],
+    "HMM": PALETTE[4],
+    "Kneser-Ney": PALETTE[9],
+    "modified Kneser-Ney": PALETTE[2],
     "gensim": GREY,  # libraries that we compare with
     "published": GREY,
 }
@@ -88,7 +91,7 @@ _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
 def lines(x, ys, *, xscale="linear", yscale="linear", marker="", beside=False, xlabel="", ylabel="", ax=None):
-    """Several lines over one x, told apart by colour and by dashes.
+    """Several lines over one x, told apart by colour (a model's own, where it has one) and by dashes.
 
     Args:
       x: positions; None for 0, 1, 2, …
@@ -98,8 +101,9 @@ def lines(x, ys, *, xscale="linear", yscale="linear", marker="", beside=False, x
       beside: put the legend to the right of the axes, where it covers no line.
     """
     ax = new_axes(6.4 if beside else 5.0) if ax is None else ax
+    colours = _palette({"label": ys}, "label")
     for i, (label, y) in enumerate(ys.items()):
-        style = {"color": PALETTE[i % len(PALETTE)], "linestyle": _STYLES[i % len(_STYLES)], "marker": marker, "markersize": 4.5}
+        style = {"color": colours[label], "linestyle": _STYLES[i % len(_STYLES)], "marker": marker, "markersize": 4.5}
         ax.plot(np.arange(len(y)) if x is None else x, y, label=label, **style)
     ax.set(xscale=xscale, yscale=yscale)
     _labelled(ax, "", "", xlabel, ylabel)
