@@ -8,9 +8,9 @@ BENCH ?=
 RUN = .venv/bin/python
 
 # What is tested, recorded or timed must not depend on the number of cores.
-test soak reproduce vectors bench: export LMLIB_REPRODUCIBLE = 1
+test soak reproduce vectors classifiers bench: export LMLIB_REPRODUCIBLE = 1
 
-.PHONY: help setup reproduce test soak lab vectors bench peers kenlm lock lint clean
+.PHONY: help setup reproduce test soak lab vectors classifiers bench peers kenlm lock lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,12 @@ vectors: setup  ## train the word vectors that results/ compares: three seeds of
 	  $(RUN) -m lmlib train $$method --corpus enwiki-2018-slice --dimension $$dimension --seed $$seed --format word2vec-binary \
 	    --claim enwiki_$$name --out results/real/word_vectors/$$name-$$seed || exit; \
 	done; done; done
+
+LABELLED = ag-news-test rotten-tomatoes-mr sms-spam trec-qc
+classifiers: setup  ## fastText's classifier beside logistic regression, into results/
+	@for corpus in $(LABELLED); do \
+	  $(RUN) -m lmlib classify --corpus $$corpus --claim $$corpus --out results/real/text_classifiers/$$corpus || exit; \
+	done
 
 bench: setup peers  ## time lmlib and its peers in turn, into results/benchmarks/
 	@$(RUN) -m tests.benchmarks $(BENCH)

@@ -1,4 +1,6 @@
-"""The command line: `lmlib corpora`, `lmlib train METHOD`, `lmlib reproduce`. It reads arguments and calls; the work is done elsewhere.
+"""The command line: `lmlib corpora`, `lmlib train METHOD`, `lmlib classify`, `lmlib reproduce`.
+
+It reads arguments and calls; the work is done elsewhere.
 
 Exit status: 0; 1 for what lmlib refuses, with one line that names the remedy; 2 for a command that cannot be read; 128 + n if signal n
 (Ctrl-C, SIGTERM) stopped it, training being saved before.
@@ -97,7 +99,7 @@ def train_vectors(method, arguments) -> int:
 
     options = parse(parser, arguments)
     make = getattr(config_class, options.preset) if options.preset else config_class
-    config = make(**{f.name: getattr(options, f.name) for f in dataclasses.fields(config_class) if hasattr(options, f.name)})
+    config = make(**_given(options, config_class))
 
     from lmlib.record import training
     from lmlib.text.corpora import open_corpus
@@ -120,6 +122,34 @@ def train_vectors(method, arguments) -> int:
     return 0
 
 
+def classify(arguments) -> int:
+    """`lmlib classify`"""
+    from lmlib.models.text_classifier import TextClassifierConfig
+
+    parser = argparse.ArgumentParser(
+        prog="lmlib classify",
+        description="How well labels of texts can be told: fastText's classifier beside logistic regression on TF-IDF, with settings "
+        "(of fastText, rate and epochs) chosen inside the training texts.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--corpus", required=True, help="name of a corpus with labels (see `lmlib corpora`), or path of your own table")
+    parser.add_argument("--out", required=True, help="the run folder")
+    parser.add_argument("--text", metavar="COLUMN", help="column that is the text")
+    parser.add_argument("--label", metavar="COLUMN", help="column that is the label")
+    parser.add_argument("--folds", type=int, default=10, help="where no test part is published (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="how often to train where one is (default: %(default)s)")
+    parser.add_argument("--claim", metavar="NAME", help="claim the accuracies as NAME_fasttext and NAME_logistic, for results/")
+    add_fields(parser.add_argument_group("fastText"), TextClassifierConfig, without=("learning_rate", "epochs"))
+    options = parse(parser, arguments)
+
+    from lmlib.record import classifying
+
+    config = TextClassifierConfig(**_given(options, TextClassifierConfig))
+    columns = {"text": options.text, "label": options.label}
+    classifying.classify(options.corpus, options.out, config, **columns, k=options.folds, seeds=options.seeds, claim=options.claim)
+    return 0
+
+
 def reproduce(arguments) -> int:
     """`lmlib reproduce`"""
     from lmlib.record.reproduce import main
@@ -138,6 +168,7 @@ VECTORS = {  # as in lmlib.record.methods, which loads jax
 COMMANDS = {
     "corpora": (corpora, "list the named corpora, and where they are"),
     "train": (train, f"train word vectors ({', '.join(VECTORS)})"),
+    "classify": (classify, "tell the labels of texts: fastText's classifier beside logistic regression"),
     "reproduce": (reproduce, "run the notebooks and compare their tables with results/"),
 }
 
@@ -147,15 +178,20 @@ def presets(config_class):
     return [name for name, value in vars(config_class).items() if isinstance(value, classmethod)]
 
 
-def add_fields(parser, config_class):
-    """Add an option for each field of a config, with its type, its default and its comment; one that is not given is not set."""
+def add_fields(parser, config_class, without=()):
+    """Add an option for each other field of a config, with its type, its default and its comment; one that is not given is not set."""
     sources = [inspect.getsource(one) for one in reversed(config_class.__mro__) if dataclasses.is_dataclass(one)]
     hints, comments = typing.get_type_hints(config_class), dict(_COMMENT.findall("".join(sources)))
-    for field in dataclasses.fields(config_class):
+    for field in (field for field in dataclasses.fields(config_class) if field.name not in without):
         kind = hints[field.name]
         told = f"{comments.get(field.name, '')} (default: {field.default if kind is str else format(field.default, 'g')})".strip()
         option = f"--{field.name.replace('_', '-')}"
         parser.add_argument(option, type=kind, metavar=kind.__name__.upper(), default=argparse.SUPPRESS, help=told.replace("%", "%%"))
+
+
+def _given(options, config_class):
+    """The fields of a config that were given."""
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(config_class) if hasattr(options, field.name)}
 
 
 _COMMENT = re.compile(r"^    (\w+): .*?  # (.*)$", re.MULTILINE)  # name: type = default  # comment

@@ -5,170 +5,214 @@ trained on all of them. Where a corpus publishes a training and a test part thes
 """
 
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from lmlib.errors import UnknownNameError, nearest
+from lmlib.errors import UnknownNameError
 from lmlib.learn.train import fit
-from lmlib.measure.classification import classification, folds
+from lmlib.measure.classification import classification, folds, wilson_interval
 from lmlib.models import text_classifier
 from lmlib.models.text_classifier import LabelledBatches, TextClassifierConfig, TextFeatures
-from lmlib.text.corpora import open_corpus
+from lmlib.text.corpora import open_corpus, registry
 
-CORPORA = ("ag-news-test", "rotten-tomatoes-mr", "sms-spam", "trec-qc")
 RATES, EPOCHS = (0.1, 0.25, 0.5), (10, 30)  # of fastText, from which validation chooses; the rates are among those of the paper
-INVERSE_REGULARISATION = (1.0, 10.0)  # C of the logistic regression
+INVERSE_REGULARISATION = (1.0, 10.0, 100.0)  # C of the logistic regression
 
 
-def fit_fasttext(texts, labels, config: TextClassifierConfig, seed: int = 0):
-    """Train fastText's classifier.
+@dataclass(frozen=True)
+class Classifier:
+    """A way to learn labels: what may be chosen, and how it is trained."""
+
+    name: str
+    candidates: tuple
+    prepare: Callable  # (texts, labels, seed) -> train; train(candidate) -> predict; predict(texts) -> labels
+    tell: Callable  # a candidate in words
+    random: bool = True  # whether another seed is another result
+
+
+class Part(NamedTuple):
+    """Texts to train on and texts to score, with the labels of both."""
+
+    name: str
+    seed: int
+    texts: list
+    labels: np.ndarray
+    unseen: list
+    truth: np.ndarray
+
+
+def fasttext(config: TextClassifierConfig | None = None) -> Classifier:
+    """fastText's classifier; from RATES and EPOCHS validation chooses, the rest is that of the config."""
+    config = config or TextClassifierConfig()
+    candidates = tuple(replace(config, learning_rate=rate, epochs=epochs) for epochs in EPOCHS for rate in RATES)
+
+    def tell(chosen):
+        return f"{chosen.ngrams}-grams, rate {chosen.learning_rate:g}, {chosen.epochs} epochs"
+
+    return Classifier("fasttext", candidates, lambda texts, labels, seed: prepare_fasttext(texts, labels, config, seed), tell)
+
+
+def logistic() -> Classifier:
+    """Logistic regression on TF-IDF of words and word bigrams (scikit-learn)."""
+    return Classifier("logistic", INVERSE_REGULARISATION, lambda texts, labels, _: prepare_logistic(texts, labels), "C={:g}".format, False)
+
+
+def prepare_fasttext(texts, labels, config: TextClassifierConfig, seed: int = 0):
+    """Make the features of some texts, on which fastText's classifier can then be trained several times.
 
     Args:
       texts: the training texts.
       labels: one a text.
-      config: a TextClassifierConfig.
+      config: says what the features are.
       seed: of the initial values and the order of the texts; with equal arguments two calls give the same bits.
 
     Returns:
-      predict: a function from texts to their labels.
+      train(config), where rate, epochs, hidden and batch_size may be others; it returns predict(texts), which gives their labels.
 
     Raises:
       EmptyCorpusError: the texts have no words.
-      NonFiniteError: training diverged.
+      NonFiniteError: training diverged (from `train`).
     """
     names, number = np.unique(np.asarray(labels), return_inverse=True)
     features = TextFeatures(config, texts)
-    batches = LabelledBatches(features.encode(texts), number, features.size, config.batch_size, seed)
-    init_key, key = jax.random.split(jax.random.key(seed))
-    initial = text_classifier.init_state(config, features.size, len(names), init_key)
-    train_step, steps = text_classifier.make_step(config, len(batches)), config.epochs * len(batches)
-    for state, _ in fit(train_step, initial, batches, key=key, steps=steps, steps_per_call=len(batches)):  # noqa: B007
-        pass
-    params = jax.tree.map(np.asarray, state["params"])
-    return lambda unseen: names[text_classifier.predict(params, features.encode(unseen)).argmax(axis=1)]
+    encoded = features.encode(texts)
+
+    def train(config):
+        batches = LabelledBatches(encoded, number, config.batch_size, seed)
+        init_key, key = jax.random.split(jax.random.key(seed))
+        steps = config.epochs * len(batches)
+        initial = text_classifier.init_state(config, features.size, len(names), steps, init_key)
+        for state, _ in fit(text_classifier.train_step, initial, batches, key=key, steps=steps, steps_per_call=len(batches)):  # noqa: B007
+            pass
+        params = jax.tree.map(np.asarray, state["params"])
+        return lambda unseen: names[text_classifier.predict(params, features.encode(unseen)).argmax(axis=1)]
+
+    return train
 
 
-def fit_logistic(texts, labels, C: float = 10.0):
-    """Train logistic regression on TF-IDF of words and word bigrams (scikit-learn); the baseline.
+def prepare_logistic(texts, labels):
+    """Make the features of some texts for logistic regression.
 
     Args:
-      texts, labels: as for `fit_fasttext`.
-      C: inverse strength of the regularisation.
+      texts, labels: as for `prepare_fasttext`.
 
     Returns:
-      predict: a function from texts to their labels.
+      train(C), C the inverse strength of the regularisation; it returns predict(texts).
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
     from threadpoolctl import threadpool_limits
 
     # the same words as fastText's: every run of letters and every other mark by itself
     vectorizer = TfidfVectorizer(token_pattern=r"\w+|[^\w\s]", ngram_range=(1, 2), sublinear_tf=True)
-    with threadpool_limits(1):  # its products are too small for more, and sums then do not depend on the number of cores
-        return make_pipeline(vectorizer, LogisticRegression(C=C, max_iter=1000)).fit(texts, labels).predict
+    weights = vectorizer.fit_transform(texts)
+
+    def train(C):
+        with threadpool_limits(1):  # its products are too small for more, and sums then do not depend on the number of cores
+            model = LogisticRegression(C=C, max_iter=1000).fit(weights, labels)
+        return lambda unseen: model.predict(vectorizer.transform(unseen))
+
+    return train
 
 
-def choose(texts, labels, candidates, train, seed=0):
-    """The candidate with which `train(texts, labels, candidate)` is most accurate on a stratified tenth that is held back; the first of
-    equals."""
+def choose(classifier: Classifier, texts, labels, seed=0):
+    """The candidate that is most accurate on a stratified tenth of the texts that is held back; the first of equals."""
     rows, held_back = folds(labels, 10, seed)[0]
-    scores = []
-    for candidate in candidates:
-        predict = train([texts[i] for i in rows], labels[rows], candidate)
-        scores.append((predict([texts[i] for i in held_back]) == labels[held_back]).mean())
-    return candidates[int(np.argmax(scores))]
+    train = classifier.prepare([texts[i] for i in rows], labels[rows], seed)
+    unseen, truth = [texts[i] for i in held_back], labels[held_back]
+    accuracies = [(train(candidate)(unseen) == truth).mean() for candidate in classifier.candidates]
+    return classifier.candidates[int(np.argmax(accuracies))]
 
 
-def fasttext_candidates(config):
-    """The grid of `compare`: a config with each of EPOCHS and RATES."""
-    return [replace(config, learning_rate=r, epochs=e) for e in EPOCHS for r in RATES]
-
-
-def labelled(name: str, split: str | None = None):
+def labelled(corpus):
     """Texts (a list) and labels (an array of str) of a corpus; of trec-qc, the six coarse labels.
 
     Raises:
       UnknownNameError: the corpus has no labels.
     """
-    corpus = open_corpus(name, split)
     records = list(corpus.records())
     if "label" not in records[0]:
-        raise UnknownNameError(f"{corpus.name} has no labels{nearest(name, CORPORA)} (corpora with labels: {', '.join(CORPORA)})")
+        raise UnknownNameError(f"{corpus.name} has no labels: open it with label=, the name of a column (columns: {', '.join(records[0])})")
     labels = [str(record["label"]) for record in records]
     if corpus.name == "trec-qc":
         labels = [label.partition(":")[0] for label in labels]
     return [record["text"] for record in records], np.array(labels)
 
 
-def compare(name: str, *, config: TextClassifierConfig | None = None, k: int = 10, seed: int = 0, seeds: int = 3):
-    """Both classifiers on one corpus.
+def corpora_of(source, *, text=None, label=None):
+    """The corpora that a comparison reads: the published training and test part, or else the only one.
 
     Args:
-      name: of a corpus with labels, see CORPORA, or a table of the reader's own.
-      config: of fastText; its learning rate and epochs are chosen by validation.
-      k: folds, where no split is published.
-      seed: of the folds.
-      seeds: how often fastText is trained on a published split, with as many seeds.
-
-    Returns:
-      A DataFrame with one row a classifier and fold (or seed): corpus, classifier, part, texts, right, accuracy, low, high (Wilson's
-      interval, 95 %), macro_f1, setting, seconds (choosing and training).
+      source, text, label: as for `lmlib.text.corpora.open_corpus`.
     """
-    import pandas as pd
+    splits = registry().get(str(source), {}).get("splits", ())
+    published = ("train", "test") if {"train", "test"} <= set(splits) else (None,)
+    return [open_corpus(source, split, text=text, label=label) for split in published]
 
-    config = config or TextClassifierConfig()
-    if name == "trec-qc":
-        (texts, labels), (unseen, truth) = labelled(name, "train"), labelled(name, "test")
-        parts = [(f"test, seed {s}", s, (texts, labels), (unseen, truth)) for s in range(seeds)]
-    else:
-        texts, labels = labelled(name)
-        parts = [
-            (f"fold {i + 1} of {k}", i, *[([texts[r] for r in rows], labels[rows]) for rows in pair])
-            for i, pair in enumerate(folds(labels, k, seed))
-        ]
 
-    def fasttext(part_seed):
-        return fasttext_candidates(config), lambda x, y, candidate: fit_fasttext(x, y, candidate, part_seed)
+def parts_of(corpora, k: int = 10, seeds: int = 3) -> list[Part]:
+    """What is trained and scored: on a published split as often as there are seeds, else k folds, each with a seed of its own.
 
-    def logistic(part_seed):
-        return list(INVERSE_REGULARISATION), fit_logistic
+    Args:
+      corpora: of `corpora_of`.
+      k: folds, where no split is published. How they are dealt out is fixed.
+      seeds: how often, where a split is published.
+    """
+    (texts, labels), *test = map(labelled, corpora)
+    if test:
+        return [Part(f"test, seed {seed}", seed, texts, labels, *test[0]) for seed in range(seeds)]
+    return [
+        Part(f"fold {i + 1} of {k}", i, [texts[r] for r in rows], labels[rows], [texts[r] for r in held_out], labels[held_out])
+        for i, (rows, held_out) in enumerate(folds(labels, k))
+    ]
 
-    found, chosen = [], {}
-    for part, part_seed, (texts, labels), (unseen, truth) in parts:
-        for classifier, method in (("fastText", fasttext), ("logistic regression, TF-IDF", logistic)):
-            if name == "trec-qc" and classifier != "fastText" and part_seed:
-                continue  # nothing in it is random
+
+def compare(corpora, config: TextClassifierConfig | None = None, k: int = 10, seeds: int = 3):
+    """Score fastText's classifier and logistic regression on one corpus.
+
+    Args:
+      corpora: of `corpora_of`.
+      config: of fastText; its rate and epochs are chosen by validation.
+      k, seeds: as for `parts_of`. On a published split the setting is chosen once, with the first seed, and the logistic regression, in
+        which nothing is random, is trained once.
+
+    Yields:
+      For each part and classifier a dict: part, classifier, texts, right, accuracy, low, high (Wilson's interval, 95 %), macro_f1, setting
+      (in words), seconds (choosing and training).
+    """
+    published, settings = len(corpora) > 1, {}
+    for part in parts_of(corpora, k, seeds):
+        for classifier in (fasttext(config), logistic()):
+            if published and part.seed and not classifier.random:
+                continue
             start = time.perf_counter()
-            candidates, train = method(part_seed)
-            # on a published split the setting is chosen once, with the first seed
-            setting = chosen.get(classifier) or choose(texts, labels, candidates, train, part_seed)
-            if name == "trec-qc":
-                chosen[classifier] = setting
-            score = classification(truth.tolist(), train(texts, labels, setting)(unseen).tolist())
-            told = f"C={setting:g}" if isinstance(setting, float) else _told(setting)
-            row = {"corpus": name, "classifier": classifier, "part": part, "texts": score.n, "right": int(np.trace(score.confusion))}
-            low, high = score.interval
-            row |= {"accuracy": score.accuracy, "low": low, "high": high, "macro_f1": score.macro_f1, "setting": told}
-            found.append(row | {"seconds": time.perf_counter() - start})
-    return pd.DataFrame(found)
-
-
-def _told(config):
-    return f"{config.ngrams}-grams, rate {config.learning_rate:g}, {config.epochs} epochs"
+            if not published or classifier.name not in settings:
+                settings[classifier.name] = choose(classifier, part.texts, part.labels, part.seed)
+            setting = settings[classifier.name]
+            predicted = classifier.prepare(part.texts, part.labels, part.seed)(setting)(part.unseen)
+            found = classification(part.truth.tolist(), predicted.tolist())
+            low, high = found.interval
+            row = {"part": part.name, "classifier": classifier.name, "texts": found.n, "right": int(np.trace(found.confusion))}
+            row |= {"accuracy": found.accuracy, "low": low, "high": high, "macro_f1": found.macro_f1}
+            yield row | {"setting": classifier.tell(setting), "seconds": time.perf_counter() - start}
 
 
 def summary(frame):
-    """Of `compare`: for each corpus and classifier mean and sd of the accuracy over parts, Wilson's interval of all texts, and seconds."""
-    from lmlib.measure.classification import wilson_interval
+    """Of a DataFrame of what `compare` yields: a row a classifier with the number of parts, mean and sd of their accuracies, and the mean
+    macro F1, and Wilson's interval for the accuracy on as many texts as were scored."""
+    groups = frame.groupby("classifier", sort=False)
+    table = groups["accuracy"].agg(accuracy="mean", sd="std", parts="count").join(groups["macro_f1"].mean())
+    table["low"], table["high"] = zip(*(_interval(group) for _, group in groups), strict=True)
+    return table.reset_index()
 
-    def row(group):
-        import pandas as pd
 
-        low, high = wilson_interval(int(group["right"].sum()), int(group["texts"].sum()))
-        facts = {"parts": len(group), "accuracy": group["accuracy"].mean(), "sd": group["accuracy"].std(), "low": low, "high": high}
-        return pd.Series(facts | {"macro_f1": group["macro_f1"].mean(), "seconds": group["seconds"].sum()})
-
-    return frame.groupby(["corpus", "classifier"], sort=False)[list(frame.columns[2:])].apply(row).reset_index()
+def _interval(group):
+    """Wilson's interval of the texts of all parts; where the parts are seeds on the same texts, of one of them on average."""
+    texts, right = group["texts"].sum(), group["right"].sum()
+    if group["part"].str.startswith("test").all():
+        texts, right = texts // len(group), round(right / len(group))
+    return wilson_interval(int(right), int(texts))

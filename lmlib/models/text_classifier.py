@@ -11,24 +11,24 @@ buckets that no training text uses have no vector, since it would be random: fea
 
 Left out on purpose: the hierarchical softmax, which pays only where there are thousands of labels.
 
-Shapes: B batch, L features of the longest text, H hidden size, F features, C labels.
+Shapes: B batch, N room for the features of its texts, H hidden size, F features, C labels.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmlib.arrays import all_finite, initial_state, length_mask
-from lmlib.errors import ConfigError, EmptyCorpusError, ShapeError, check_shape
+from lmlib.arrays import all_finite, initial_state
+from lmlib.errors import ConfigError, EmptyCorpusError, ShapeError
 from lmlib.programs import register
-from lmlib.text.batches import PaddedBatches
+from lmlib.text.batches import Batches, permutation
 from lmlib.text.subwords import ft_hash
 from lmlib.text.tokenizers import WordTokenizer
 
 MULTIPLIER = np.uint64(116049371)  # of the authors' program, where it makes one hash of several words
+GRAIN = 256  # features; the room of a batch is a multiple of it
 
 
 @dataclass(frozen=True)
@@ -102,55 +102,88 @@ class TextFeatures:
         return np.concatenate(grams) if grams else np.zeros(0, np.uint64)
 
 
-class LabelledBatches:
-    """`batches[step]` is {"tokens" (B, L), "lengths" (B,), "labels" (B,)}, a pure function of features, labels, seed and step.
+def pack(features, batch_size, room):
+    """A batch of texts, which differ much in length: their features one after the other, so that nearly nothing is padding.
 
-    Every text comes once an epoch, in a new order; all batches have the length of the longest text, so that many steps are one call.
+    Args:
+      features: of `TextFeatures.encode`, of at most B texts.
+      batch_size: B.
+      room: N, at least as many as there are features.
+
+    Returns:
+      {"tokens" (N,), "rows" (N,), "lengths" (B,)}, int32: each feature, the number of its text, and how many features a text has. What is
+      left of N has the row B, what is left of B the length 0.
+    """
+    lengths = np.zeros(batch_size, np.int32)
+    lengths[: len(features)] = [len(one) for one in features]
+    tokens, rows = np.zeros(room, np.int32), np.full(room, batch_size, np.int32)
+    used = lengths.sum()
+    tokens[:used] = np.concatenate([*features, np.zeros(0, np.int32)])
+    rows[:used] = np.repeat(np.arange(batch_size), lengths)
+    return {"tokens": tokens, "rows": rows, "lengths": lengths}
+
+
+def room_of(lengths, batch_size):
+    """N, rounded up so that there are few shapes: room for each batch of texts of these lengths, which come in this order."""
+    longest = np.add.reduceat(lengths, np.arange(0, len(lengths), batch_size)).max()
+    return -(-int(longest) // GRAIN) * GRAIN
+
+
+class LabelledBatches(Batches):
+    """`batches[step]` is what `pack` makes of B texts, and "labels" (B,): a pure function of features, labels, seed and step.
+
+    Every text comes once an epoch, in a new order. All batches of an epoch are of one shape, so that it is one call; that of another epoch
+    may have room for a longer batch.
 
     Args:
       features: of `TextFeatures.encode`; texts without any are left out, since nothing can be learnt from them.
       labels: whole numbers 0 … C - 1, one a text.
-      size: F.
       batch_size: B.
       seed: of the order.
     """
 
-    def __init__(self, features, labels, size, batch_size, seed=0):
+    def __init__(self, features, labels, batch_size, seed=0):
         if len(features) != len(labels):
             raise ShapeError(f"{len(features)} texts have {len(labels)} labels: one label a text is needed")
         kept = [i for i, one in enumerate(features) if len(one)]
         if not kept:
             raise EmptyCorpusError("no text has a known word or n-gram: nothing to train on")
-        self._labels = np.asarray(labels, np.int32)[kept]
-        longest = max(len(features[i]) for i in kept)
-        self._padded = PaddedBatches([features[i] for i in kept], batch_size, seed, [-(-longest // 32) * 32], vocab_size=size)
+        self.batch_size, self._features = batch_size, [features[i] for i in kept]
+        self._labels, self._lengths = np.asarray(labels, np.int32)[kept], np.array([len(one) for one in self._features])
+        self._epoch, self._room = None, None
+        super().__init__(-(-len(kept) // batch_size), seed)
 
-    def __len__(self):
-        return len(self._padded)
+    def _batch(self, epoch, i):
+        order = permutation(len(self._features), self.seed, epoch)
+        if self._epoch != epoch:
+            self._epoch, self._room = epoch, room_of(self._lengths[order], self.batch_size)
+        index = order[i * self.batch_size : (i + 1) * self.batch_size]
+        labels = np.pad(self._labels[index], (0, self.batch_size - len(index)))
+        return pack([self._features[j] for j in index], self.batch_size, self._room) | {"labels": labels}
 
-    def __getitem__(self, step):
-        batch = self._padded[step]
-        return {"tokens": batch["tokens"], "lengths": batch["lengths"], "labels": self._labels[batch["index"]]}  # -1 has no length
 
-
-def init_state(config, size, labels, key):
+def init_state(config, size, labels, steps, key):
     """The state of a run before step 0, for `lmlib.learn.train.fit`.
+
+    Rate and length of the run stand in it ("opt_state"), so that runs that differ in nothing else are one compiled program.
 
     Args:
       config: a TextClassifierConfig.
       size: F, `TextFeatures.size`.
       labels: C.
+      steps: of the whole run, config.epochs * len(batches): the rate falls to zero over them.
       key: a random key.
     """
     embedding_FH = jax.random.uniform(key, (size, config.hidden), minval=-1 / config.hidden, maxval=1 / config.hidden)
-    return initial_state({"embedding": embedding_FH, "weight": jnp.zeros((config.hidden, labels))})
+    schedule = {"learning_rate": jnp.float32(config.learning_rate), "steps": jnp.int32(steps)}
+    return initial_state({"embedding": embedding_FH, "weight": jnp.zeros((config.hidden, labels))}, schedule)
 
 
 def text_vectors(params, batch):
-    """The mean of the features' vectors of each text, (B, H), and the weight of each feature in it, (B, L); zeros for a text without."""
-    mask_BL = length_mask(batch["lengths"], batch["tokens"].shape[1])
-    weight_BL = mask_BL / jnp.maximum(batch["lengths"], 1)[:, None]
-    return (params["embedding"][batch["tokens"]] * weight_BL[:, :, None]).sum(axis=1), weight_BL
+    """The mean of the features' vectors of each text, (B, H), and the weight of each feature in it, (B, N); zeros for a text without."""
+    own_BN = batch["rows"][None, :] == jnp.arange(len(batch["lengths"]))[:, None]
+    weight_BN = own_BN / jnp.maximum(batch["lengths"], 1)[:, None]
+    return weight_BN @ params["embedding"][batch["tokens"]], weight_BN
 
 
 @jax.jit
@@ -165,12 +198,10 @@ def loss(params, batch):
     return -jnp.where(batch["lengths"] > 0, jnp.take_along_axis(logp_BC, batch["labels"][:, None], axis=1)[:, 0], 0).sum()
 
 
-def train_step(config, steps, state, batch, key):
+def train_step(state, batch, key):
     """One step of gradient descent on the summed loss of a batch, written out so that only the rows that it needs are touched.
 
     Args:
-      config: a TextClassifierConfig.
-      steps: of the whole run, for the decay of the learning rate.
       state, batch, key: as `lmlib.learn.train.fit` hands them over; nothing is random.
 
     Returns:
@@ -178,9 +209,9 @@ def train_step(config, steps, state, batch, key):
       feature or label that is not there, changes nothing but `step` and `skipped`.
     """
     params, real_B = state["params"], batch["lengths"] > 0
-    size, (hidden, labels) = params["embedding"].shape[0], check_shape(params["weight"], (config.hidden, None), "weight").shape
-    rate = config.learning_rate * jnp.maximum(1 - state["step"] / steps, 0)
-    h_BH, weight_BL = text_vectors(params, batch)
+    size, labels = params["embedding"].shape[0], params["weight"].shape[1]
+    rate = state["opt_state"]["learning_rate"] * jnp.maximum(1 - state["step"] / state["opt_state"]["steps"], 0)
+    h_BH, weight_BN = text_vectors(params, batch)
     logp_BC = jax.nn.log_softmax(h_BH @ params["weight"])
     chosen_BC = batch["labels"][:, None] == jnp.arange(labels)[None, :]
     error_BC = jnp.where(real_B[:, None], jnp.exp(logp_BC) - chosen_BC, 0)  # gradient by the logits
@@ -189,18 +220,13 @@ def train_step(config, steps, state, batch, key):
     mean_loss = -jnp.sum(logp_BC, where=chosen_BC & real_B[:, None]) / jnp.maximum(real_B.sum(), 1)
     known = jnp.all((batch["tokens"] >= 0) & (batch["tokens"] < size)) & jnp.all((batch["labels"] >= 0) & (batch["labels"] < labels))
     sound = known & all_finite((mean_loss, dw_HC, dh_BH))
-    rows = jnp.where(sound, -rate * weight_BL[:, :, None] * dh_BH[:, None, :], 0).reshape(-1, hidden)
+    rows_NH = jnp.where(sound, -rate * weight_BN.T @ dh_BH, 0)
     new = {
-        "embedding": params["embedding"].at[batch["tokens"].reshape(-1)].add(rows),
+        "embedding": params["embedding"].at[batch["tokens"]].add(rows_NH),
         "weight": params["weight"] - jnp.where(sound, rate * dw_HC, 0),
     }
     state = state | {"params": new, "step": state["step"] + 1, "skipped": state["skipped"] + ~sound}
     return state, {"loss": jnp.where(known, mean_loss, jnp.nan), "learning_rate": rate}
-
-
-def make_step(config, batches_per_epoch):
-    """The step for `lmlib.learn.train.fit`; the run is config.epochs * batches_per_epoch steps."""
-    return partial(train_step, config, config.epochs * batches_per_epoch)
 
 
 def predict(params, features, batch_size=256):
@@ -211,24 +237,24 @@ def predict(params, features, batch_size=256):
       features: of `TextFeatures.encode`.
       batch_size: texts at once.
     """
-    size, labels = params["embedding"].shape[0], params["weight"].shape[1]
-    result = np.zeros((len(features), labels), np.float32)
-    for batch in PaddedBatches(features, batch_size, vocab_size=size):
-        rows = batch.pop("index")
-        result[rows[rows >= 0]] = np.asarray(log_probabilities(params, batch))[rows >= 0]
+    result = np.zeros((len(features), params["weight"].shape[1]), np.float32)
+    room = room_of(np.array([len(one) for one in features]), batch_size) if features else 0
+    for start in range(0, len(features), batch_size):
+        some = features[start : start + batch_size]
+        result[start : start + len(some)] = log_probabilities(params, pack(some, batch_size, room))[: len(some)]
     return result
 
 
 def _example():
     config, key = TextClassifierConfig.tiny(), jax.random.key(0)
-    batch = {"tokens": jnp.arange(6).reshape(2, 3), "lengths": jnp.array([3, 2]), "labels": jnp.array([0, 1])}
-    return config, 10, init_state(config, 6, 2, key), batch, key
+    batch = {"tokens": jnp.arange(6), "rows": jnp.array([0, 0, 0, 1, 1, 2]), "lengths": jnp.array([3, 2]), "labels": jnp.array([0, 1])}
+    return init_state(config, 6, 2, 10, key), batch, key
 
 
 def _example_prediction():
-    _, _, state, batch, _ = _example()
+    state, batch, _ = _example()
     return state["params"], batch
 
 
-register("text_classifier.train_step", jax.jit(train_step, static_argnums=(0, 1)), _example)
+register("text_classifier.train_step", jax.jit(train_step), _example)
 register("text_classifier.log_probabilities", log_probabilities, _example_prediction)
