@@ -42,6 +42,10 @@ vectors: setup  ## train the word vectors that results/ compares: three seeds of
 	  $(RUN) -m lmlib train $$method --corpus enwiki-2018-slice --dimension $$dimension --seed $$seed --format word2vec-binary \
 	    --claim enwiki_$$name --out results/real/word_vectors/$$name-$$seed || exit; \
 	done; done; done
+	@for seed in 1 2 3; do \
+	  $(RUN) -m lmlib train word2vec --corpus online-shopping-10-cats --normalisation lower --segmentation cjk --phrases 10 30 --epochs 15 \
+	    --seed $$seed --format word2vec-binary --claim shopping_sgns_100 --out results/real/word_vectors/shopping_sgns_100-$$seed || exit; \
+	done
 
 LABELLED = ag-news-test rotten-tomatoes-mr sms-spam trec-qc
 classifiers: setup  ## fastText's classifier beside logistic regression, into results/

@@ -91,6 +91,9 @@ def train_vectors(method, arguments) -> int:
     group.add_argument("--min-count", type=int, default=5, help="leave out words that occur less often (default: %(default)s)")
     group.add_argument("--max-size", type=int, help="keep at most so many words, the most frequent (default: all)")
 
+    told = "join pairs that stand together more often than their counts explain to words, a threshold a pass (word2phrase), e.g. 200 100"
+    group.add_argument("--phrases", type=float, nargs="+", default=(), metavar="THRESHOLD", help=told)
+
     group = parser.add_argument_group("training")
     group.add_argument("--preset", choices=presets(config_class), help="settings to start from, instead of the defaults below")
     add_fields(group, config_class)
@@ -113,6 +116,7 @@ def train_vectors(method, arguments) -> int:
         config,
         words=words,
         text=options.text,
+        phrases=tuple(options.phrases),
         seed=options.seed,
         chunk=options.chunk,
         save_every=options.save_every,

@@ -19,6 +19,7 @@ from lmlib.cli import main
 from lmlib.errors import nearest
 from lmlib.learn import checkpoint
 from lmlib.learn.train import fit
+from lmlib.measure.sets import SIMILARITY_SETS
 from lmlib.models import word2vec
 from lmlib.models.subword_vectors import SubwordVectors
 from lmlib.models.vectors import WordVectors
@@ -287,9 +288,28 @@ def test_the_world_answers_its_own_analogies(tmp_path):
 def test_published_sets_are_used_where_they_are_at_hand(text, tmp_path):
     assert main(command(text, tmp_path / "run")) == 0
     run = load_run(tmp_path / "run")
-    assert set(run.table("similarity")["set"]) == set(training.SIMILARITY_SETS)
+    assert set(run.table("similarity")["set"]) == set(SIMILARITY_SETS)
     assert run.table("analogies").query("category == 'total'")["total"].tolist() == [19544, 19544]
     assert run.record["claims"] == {}  # w0, w1 … are in none of the sets
+
+
+@pytest.mark.data
+def test_chinese_vectors_are_scored_on_the_chinese_sets(tmp_path):
+    path, rng = tmp_path / "some.txt", np.random.default_rng(0)
+    path.write_text("\n".join("".join(rng.choice(["医生", "责任", "白天", "晚上", "手机"], 8)) for _ in range(500)) + "\n", "utf-8")
+    cut = ["--normalisation", "none", "--segmentation", "cjk", "--phrases", "3"]
+    assert main(command(path, tmp_path / "run", *cut, "--claim", "some")) == 0
+    run = load_run(tmp_path / "run")
+    assert run.table("vectors")["words"].tolist() == [5]
+    similarity = run.table("similarity").set_index("set")
+    assert (similarity.loc["wordsim-240", "n"], similarity.loc["wordsim-240", "covered"]) == (240, 2)  # doctor-duty, day-evening
+    assert run.table("analogies").query("category == 'total'").groupby("set")["total"].first().to_dict() == {
+        "ca8-morphological": 10177,
+        "ca8-semantic": 7636,
+    }
+    assert run.record["parameters"]["phrases"] == [3.0]
+    assert run.record["parameters"]["words"]["segmentation"] == "cjk"
+    assert "some_wordsim-240" in run.record["claims"]
 
 
 def test_sets_that_are_not_at_hand_are_told(text, tmp_path, monkeypatch, capsys):
@@ -360,6 +380,23 @@ def test_every_method_trains_by_the_same_command(method, text, tmp_path, capsys)
     assert main(arguments) == 0
     assert "is finished" in capsys.readouterr().out
     assert (tmp_path / "run" / "vectors.txt").read_bytes() == before
+
+
+def test_words_are_joined_to_phrases(tmp_path, capsys):
+    path, out, rng = tmp_path / "some.txt", tmp_path / "run", np.random.default_rng(0)
+    fill = [f"w{i}" for i in range(20)]
+    path.write_text("\n".join(" ".join([*rng.choice(fill, 3), "New York", *rng.choice(fill, 3)]) for _ in range(300)) + "\n")
+    assert main(command(path, out, "--phrases", "5")) == 0
+    vectors = WordVectors.load(out / "vectors.txt")
+    assert "new_york" in vectors
+    assert "york" not in vectors
+    before = (out / "vectors.txt").read_bytes()
+    (out / "vectors.txt").unlink()
+    shutil.rmtree(out / "tokens")  # so that the phrases are looked for again
+    assert main(command(path, out, "--phrases", "5")) == 0
+    assert (out / "vectors.txt").read_bytes() == before
+    assert main(command(path, out)) == 1  # without phrases it is another run
+    assert "phrases" in capsys.readouterr().err
 
 
 def test_fasttext_keeps_its_ngrams_for_words_never_seen(text, tmp_path):

@@ -25,7 +25,7 @@ from lmlib.measure.embeddings import (
     three_cos_add,
     three_cos_mul,
 )
-from lmlib.measure.sets import CHINESE_ANALOGY_SETS, CHINESE_SIMILARITY_SETS
+from lmlib.measure.sets import CHINESE_ANALOGY_SETS, CHINESE_SIMILARITY_SETS, language_of
 from lmlib.models.vectors import WordVectors
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -306,6 +306,13 @@ def test_parse_analogies():
             parse_analogies(text, "set")
     with pytest.raises(FormatError, match="set: the file ends"):
         parse_analogies(": one\na b c d\n: two\n", "set")
+
+
+def test_the_language_is_that_of_most_of_the_text():
+    words = ["的", "手机", "the", "，", "B超"]
+    assert language_of(words, [30, 25, 20, 15, 10]) == "zh"  # 55 of 100 are of Chinese characters alone
+    assert language_of(words, [30, 15, 20, 25, 10]) == "en"
+    assert language_of(["le", "chat", "été"], [3, 2, 1]) == "en"
 
 
 def test_unknown_sets():

@@ -11,7 +11,9 @@ import pytest
 
 from lmlib.errors import ConfigError, EmptyCorpusError
 from lmlib.text import phrases as module
-from lmlib.text.phrases import find_phrases, find_phrases_in_passes, join_phrases
+from lmlib.text.corpora import memory_corpus
+from lmlib.text.phrases import find_phrases, find_phrases_in_passes, join_phrases, phrase_corpus
+from lmlib.text.tokenizers import WordTokenizer
 
 FIXTURE = json.loads((Path(__file__).parent / "fixtures" / "phrases.json").read_text(encoding="utf-8"))
 
@@ -98,3 +100,27 @@ def test_what_cannot_be_counted_is_named(documents, arguments, error):
 def test_a_text_in_place_of_words_is_named_when_joining():
     with pytest.raises(ConfigError, match="split"):
         list(join_phrases(["new york"], {}))
+
+
+def test_a_corpus_with_phrases_is_read_by_a_tokenizer_that_cuts_at_spaces():
+    read = []
+    corpus = memory_corpus([" ".join(words).title() for words in sentences()])
+    corpus.documents, documents = lambda: read.append(1) or documents(), corpus.documents
+    joined = phrase_corpus(corpus, (2.0, 1.0), "lower")
+    assert not read  # until a document is asked for
+    passes = find_phrases_in_passes(sentences, (2.0, 1.0))
+    assert passes[0]
+    want = [" ".join(words) for words in join_phrases(sentences(), *passes)]
+    assert list(joined.documents()) == want
+    assert list(joined.documents()) == want
+    assert len(read) == 2 + 2  # a pass is made once
+    assert (joined.name, joined.split, joined.licence, joined.sha256) == (corpus.name, corpus.split, corpus.licence, corpus.sha256)
+
+
+def test_phrases_of_characters_are_the_words_of_chinese():
+    """Sentences of a few words, written without spaces: the words come back, since no two of them follow each other by habit."""
+    rng, words = np.random.default_rng(0), ["天气", "朋友", "喜欢", "城市", "音乐", "图书", "早晨", "看见", "苹果", "电影"]
+    cut = [[*rng.choice(words, 6), str(rng.choice(["。", "！", " OK"]))] for _ in range(300)]
+    corpus = phrase_corpus(memory_corpus(map("".join, cut)), (10.0,), "none", "cjk")
+    assert list(corpus.documents()) == [" ".join(map(str.strip, words)) for words in cut]
+    assert set(WordTokenizer.train(corpus.documents()).words) == {*words, "。", "！", "OK"}

@@ -15,6 +15,9 @@ on text cut into words.
 """
 
 import math
+import re
+
+import numpy as np
 
 from lmlib.errors import FormatError, UnknownNameError, nearest
 from lmlib.text.corpora import read_text
@@ -34,6 +37,14 @@ SIMILARITY_SETS = {
 ANALOGY_SETS = {"google": "questions-words.txt", "google-phrases": "questions-phrases.txt"}
 CHINESE_SIMILARITY_SETS = {"wordsim-240": "240.txt", "wordsim-297": "297.txt"}
 CHINESE_ANALOGY_SETS = {"ca8-morphological": "morphological.txt", "ca8-semantic": "semantic.txt"}
+_CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+").fullmatch
+
+
+def language_of(words, counts) -> str:
+    """Which sets a vocabulary is scored on: "zh" if more than half of its words, by how often they occur, are of Chinese characters."""
+    counts = np.asarray(counts, np.float64)
+    chinese = np.array([bool(_CHINESE(word)) for word in words])
+    return "zh" if counts[chinese].sum() > counts.sum() / 2 else "en"
 
 
 def similarity_set(name: str) -> list[tuple[str, str, float]]:

@@ -27,7 +27,15 @@ from lmlib.learn import checkpoint
 from lmlib.learn.train import fetch, fit, stop_on_sigterm
 from lmlib.measure.categories import SETS as CATEGORY_SETS
 from lmlib.measure.categories import categorisation, category_set, classes_of_world
-from lmlib.measure.embeddings import METHODS, SIMILARITY_SETS, analogies, analogy_questions, covered_rows, similarity, similarity_set
+from lmlib.measure.embeddings import METHODS, analogies, covered_rows, similarity
+from lmlib.measure.sets import (
+    CHINESE_ANALOGY_SETS,
+    CHINESE_SIMILARITY_SETS,
+    SIMILARITY_SETS,
+    analogy_questions,
+    language_of,
+    similarity_set,
+)
 from lmlib.models.vectors import WordVectors
 from lmlib.record import methods
 from lmlib.record.files import digest_of
@@ -35,6 +43,7 @@ from lmlib.record.runs import finished_run, open_run, read_metrics
 from lmlib.record.show import bar, progress
 from lmlib.text.corpora import registry
 from lmlib.text.fetch import where
+from lmlib.text.phrases import phrase_corpus
 from lmlib.text.store import write_tokens
 from lmlib.text.tokenizer_base import check_count
 from lmlib.text.tokenizers import WordTokenizer
@@ -51,6 +60,7 @@ def train_vectors(
     *,
     words: dict | None = None,
     text: str | None = None,
+    phrases: tuple = (),
     seed: int = 1,
     chunk: int = 1 << 20,
     save_every: int | None = None,
@@ -66,6 +76,7 @@ def train_vectors(
       config: of the method.
       words: arguments of `WordTokenizer.train` (normalisation, segmentation, min_count, max_size); unknown words are dropped.
       text: the column of the corpus that was chosen as its text, so that a run with another column is another run.
+      phrases: thresholds, one a pass, if phrases are to be joined to words (`lmlib.text.phrases.phrase_corpus`).
       seed: of everything random.
       chunk: tokens a call of the compiled step.
       save_every: save after so many chunks; by default at the end of each epoch, and once a minute. The result does not depend on it.
@@ -90,7 +101,10 @@ def train_vectors(
         raise ConfigError(f"seed must be an integer from 0 to 2**32 - 1, got {seed}")
     if format not in VECTORS:
         raise UnknownNameError(f"unknown format {format!r} of word vectors{nearest(format, VECTORS)} (formats: {', '.join(VECTORS)})")
-    settings = {"model": method, "config": config, "words": words, "split": corpus.split, "text": text, "chunk": chunk}
+    settings = {"model": method, "config": config, "words": dict(words), "split": corpus.split, "text": text, "chunk": chunk}
+    if phrases:
+        settings["phrases"] = list(phrases)
+        corpus = phrase_corpus(corpus, phrases, **{name: words.pop(name) for name in ("normalisation", "segmentation") if name in words})
     given = {"parameters": settings, "seeds": [seed], "corpus": corpus}
     path = folder / VECTORS[format]
 
@@ -252,21 +266,17 @@ def _measure(run, corpus, vectors, path, claim):
     if corpus.name == "world" and corpus.licence is not None:  # the bundled one, which has its own answer key
         from lmlib.text.world import World
 
-        questions, sets, categories = World().analogies(), (), {"world": classes_of_world(World())}
+        questions, sets, categories = {"world": World().analogies()}, (), {"world": classes_of_world(World())}
     else:
-        at_hand = {name: where(name, registry()[name]) in ("LMLIB_DATA", "cache") for name in ("analogy-en", "wordsim-en", "weat")}
-        questions, sets = analogy_questions() if at_hand["analogy-en"] else {}, SIMILARITY_SETS if at_hand["wordsim-en"] else ()
-        categories = {name: category_set(name) for name in CATEGORY_SETS} if at_hand["analogy-en"] and at_hand["weat"] else {}
-        if missing := [name for name, here in at_hand.items() if not here]:
-            print(f"not measured with {' and '.join(missing)}: not at hand (`lmlib corpora` tells where corpora are looked for)")
+        questions, sets, categories = _sets(language_of(vectors.words, vectors.counts))
 
-    found = {method: analogies(vectors, questions, method) for method in METHODS if questions}
-    for method, score in found.items():
-        name, total = "analogy" if method == "3cosadd" else f"analogy_{method}", score.total
-        _state(run, claim, name, total.accuracy, "accuracy", total.covered, total.total)
+    found = {(name, method): analogies(vectors, asked, method) for name, asked in questions.items() for method in METHODS}
+    for (name, method), score in found.items():
+        told = ("analogy" if len(questions) == 1 else f"analogy_{name}") + ("" if method == "3cosadd" else f"_{method}")
+        _state(run, claim, told, score.total.accuracy, "accuracy", score.total.covered, score.total.total)
     if found:
-        table = _stacked("method", {method: score.frame() for method, score in found.items()})
-        run.table("analogies", table, tolerance={"accuracy": None, "correct": None})
+        by_set = {name: _stacked("method", {method: found[name, method].frame() for method in METHODS}) for name in questions}
+        run.table("analogies", _stacked("set", by_set), tolerance={"accuracy": None, "correct": None})
 
     found = {name: similarity(vectors, similarity_set(name)) for name in sets}
     for name, score in found.items():
@@ -281,6 +291,20 @@ def _measure(run, corpus, vectors, path, claim):
     if found:
         table = _stacked("set", {name: score.frame() for name, score in found.items()})
         run.table("categorisation", table, tolerance={"purity": None, "sd": None, "chance": None})
+
+
+def _sets(language):
+    """The published sets of a language that are at hand: {name: analogy questions}, names of similarity sets, {name: classes of words}."""
+    wanted = ("wordsim-zh", "ca8") if language == "zh" else ("analogy-en", "wordsim-en", "weat")
+    here = {name for name in wanted if where(name, registry()[name]) in ("LMLIB_DATA", "cache")}
+    if missing := [name for name in wanted if name not in here]:
+        print(f"not measured with {' and '.join(missing)}: not at hand (`lmlib corpora` tells where corpora are looked for)")
+    if language == "zh":
+        questions = {name: analogy_questions(name) for name in CHINESE_ANALOGY_SETS} if "ca8" in here else {}
+        return questions, CHINESE_SIMILARITY_SETS if "wordsim-zh" in here else (), {}
+    questions = {"google": analogy_questions("google")} if "analogy-en" in here else {}
+    categories = {name: category_set(name) for name in CATEGORY_SETS} if {"analogy-en", "weat"} <= here else {}
+    return questions, SIMILARITY_SETS if "wordsim-en" in here else (), categories
 
 
 def _clusters(vectors, classes):

@@ -12,9 +12,13 @@ on counts. The program's single -min-count is both `delta` and `min_count` here.
 A document is a list of words: `tokenizer.split(text)`. Counting takes one pass over a stream and 16 bytes a distinct pair.
 """
 
+from functools import cache
+
 import numpy as np
 
 from lmlib.errors import ConfigError, EmptyCorpusError
+from lmlib.text.corpora import Corpus
+from lmlib.text.tokenizers import splitter
 
 CHUNK = 1 << 20  # words that are counted at once
 
@@ -83,6 +87,32 @@ def join_phrases(documents, *passes, joiner="_"):
         for phrases in passes:
             joined = _join(joined, phrases, joiner)
         yield joined
+
+
+def phrase_corpus(corpus, thresholds, normalisation="none", segmentation="space"):
+    """A corpus with its phrases joined, in documents whose words stand apart: for a tokenizer that cuts at white space.
+
+    With the segmentation "cjk", which cuts at every character, phrases are the words of Chinese, which is written without spaces (as far
+    as counts tell them: no dictionary is asked). They are joined without anything between; others by "_".
+
+    Args:
+      corpus: of `lmlib.text.corpora.open_corpus`. It is read once a pass, the first time that a document is asked for.
+      thresholds: as for `find_phrases_in_passes`.
+      normalisation, segmentation: of the words to join, see `lmlib.text.tokenizers.WordTokenizer`.
+    """
+    split, joiner = splitter(normalisation, segmentation), "" if segmentation == "cjk" else "_"
+
+    def read():
+        return map(split, corpus.documents())
+
+    @cache
+    def passes():
+        return find_phrases_in_passes(read, thresholds, joiner=joiner)
+
+    def records():
+        return ({"text": " ".join(words)} for words in join_phrases(read(), *passes(), joiner=joiner))
+
+    return Corpus(corpus.name, corpus.split, corpus.licence, records, lambda: corpus.sha256)
 
 
 def _join(words, phrases, joiner):

@@ -92,8 +92,8 @@ NORMALISATIONS = {
 _is_cjk = re.compile(f"[{_CJK}]").match
 
 
-def _splitter(normalisation, segmentation):
-    """A function from a text to the list of its words."""
+def splitter(normalisation, segmentation):
+    """A function from a text to the list of its words; the names are those of `WordTokenizer`."""
     for name, value, known in (("normalisation", normalisation, NORMALISATIONS), ("segmentation", segmentation, SEGMENTATIONS)):
         if value not in known:
             raise ConfigError(f"{name} must be one of {', '.join(known)}, got {value!r}{nearest(value, known)}")
@@ -131,7 +131,7 @@ class WordTokenizer(Tokenizer):
     lossless = False
 
     def __init__(self, words, counts, normalisation="none", segmentation="space", unk="<unk>", specials=()):
-        self.split = _splitter(normalisation, segmentation)
+        self.split = splitter(normalisation, segmentation)
         self.words, self.counts = list(words), np.array(counts, np.int64)
         self.normalisation, self.segmentation, self.unk = normalisation, segmentation, unk
         self.index = _Index((word, i) for i, word in enumerate(self.words))
@@ -161,7 +161,7 @@ class WordTokenizer(Tokenizer):
         check_count("min_count", min_count, 1)
         if max_size is not None:
             check_count("max_size", max_size, 1)
-        split, counts = _splitter(normalisation, segmentation), Counter()
+        split, counts = splitter(normalisation, segmentation), Counter()
         for document in checked(documents):
             counts.update(split(document))
         counts.pop(unk, None)
