@@ -27,6 +27,9 @@ COLOURS = {
     "HMM": PALETTE[4],
     "Kneser-Ney": PALETTE[9],
     "modified Kneser-Ney": PALETTE[2],
+    "GloVe": PALETTE[2],
+    "PPMI + SVD": PALETTE[4],
+    "averaged and tiled": GREY,
     "gensim": GREY,  # libraries that we compare with
     "published": GREY,
 }
@@ -106,6 +109,8 @@ def lines(x, ys, *, xscale="linear", yscale="linear", marker="", beside=False, x
         style = {"color": colours[label], "linestyle": _STYLES[i % len(_STYLES)], "marker": marker, "markersize": 4.5}
         ax.plot(np.arange(len(y)) if x is None else x, y, label=label, **style)
     ax.set(xscale=xscale, yscale=yscale)
+    if xscale == "linear" and (x is None or np.asarray(x).dtype.kind in "iu"):
+        ax.xaxis.get_major_locator().set_params(integer=True)  # no tick between whole numbers
     _labelled(ax, "", "", xlabel, ylabel)
     if beside:
         ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
