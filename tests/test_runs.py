@@ -14,7 +14,7 @@ import pytest
 
 from lmlib.errors import ConfigError, FormatError, IntegrityError, LmlibError, LockedError, MismatchError, StorageError
 from lmlib.record import files
-from lmlib.record.claims import benchmark, mean_sd, write_claims
+from lmlib.record.claims import benchmark, claimed, mean_sd, write_claims
 from lmlib.record.compare import compare_runs
 from lmlib.record.runs import load_run, notebook_run, open_run, read_metrics, read_record, source_digest
 
@@ -334,6 +334,19 @@ def test_claims_are_collected(tmp_path):
     make(tmp_path / "real/again", TABLE, seeds=[2], existing="replace", claims={"b.acc": claim(0.2)})
     with pytest.raises(MismatchError, match="differ in published, source"):
         write_claims(tmp_path)
+
+
+def test_claims_of_methods_and_sizes_as_a_table(tmp_path):
+    claims = {"enwiki_sgns_100_ws353": 0.5, "enwiki_sgns_100_purity_things": 0.4, "other_sgns_100_ws353": 0.9}
+    for seed in (1, 2):
+        made = {name: {"values": value + seed / 10, "unit": "ρ", "better": "high"} for name, value in claims.items()}
+        make(tmp_path / f"sgns_100-{seed}", TABLE, seeds=[seed], claims=made)
+    unfinished = start(tmp_path / "glove_300-1", seeds=[1])
+    unfinished.claim("enwiki_glove_300_ws353", 0.1, unit="ρ", better="high")
+    table = claimed(tmp_path, "enwiki")
+    assert table.to_dict("index") == {"sgns_100": {"ws353": "0.650 ± 0.071 (n = 2)", "purity_things": "0.550 ± 0.071 (n = 2)"}}
+    unfinished.abandon()
+    assert claimed(tmp_path / "nothing", "enwiki").empty
 
 
 def test_benchmarks_are_in_the_readme(tmp_path):

@@ -52,6 +52,7 @@ GENDER_PAIRS = (
 )
 
 _EXACT = 200_000  # partitions that are gone through one by one: two lists of ten words have 184,756
+_DIGITS = 6  # of an association; below is the rounding of float32 vectors, of which an effect size, being a ratio, would make an effect
 
 
 # WEAT
@@ -153,7 +154,7 @@ def weat(vectors: WordVectors, x, y, a, b, *, samples: int = 100_000, seed: int 
             some = ", ".join(words[:4])
             raise VocabularyError(f"{len(found)} of the {len(words)} words of {name} ({some} …) have a vector: WEAT needs {least}")
     x_nD, y_nD, a_nD, b_nD = (vectors.unit[found].astype(np.float64) for found in rows)
-    s_x, s_y = associations(x_nD, a_nD, b_nD), associations(y_nD, a_nD, b_nD)
+    s_x, s_y = (associations(unit_nD, a_nD, b_nD).round(_DIGITS) for unit_nD in (x_nD, y_nD))
     oov = tuple(word for words in lists for word in words if word not in known)
     p, exact, partitions = permutation_p(s_x, s_y, samples, seed)
     return Weat(effect_size(s_x, s_y), p, exact, partitions, tuple(map(len, rows)), tuple(map(len, lists)), oov)

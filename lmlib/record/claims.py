@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lmlib.errors import LmlibError, MismatchError
 from lmlib.record.files import csv_bytes, write_bytes
-from lmlib.record.runs import PROFILES, load_run
+from lmlib.record.runs import PROFILES, load_run, read_record
 
 COLUMNS = ("id", "value", "sd", "n", "unit", "better", "published", "source", "run", "notebook")
 
@@ -72,6 +72,31 @@ def benchmark(results, name):
                 quality = {score: mean_sd(found["values"]) for score, found in row["quality"][side].items()}
                 rows.append(where | {row["unit"]: float(f"{row[side]['median']:.3g}"), "ratio": ratio} | quality)
     return pd.DataFrame(rows)
+
+
+def claimed(folder, prefix):
+    """What the finished runs below a folder claim as `<prefix>_<method>_<dimensions>_<score>`, in a DataFrame as mean ± sd over seeds.
+
+    Returns:
+      A row for each `<method>_<dimensions>`, a column for each score; empty where there are none.
+
+    Raises:
+      MismatchError: two runs make a claim with the same seed, or in another setting.
+      FormatError, IntegrityError: a run is not as it was written.
+    """
+    import pandas as pd
+
+    claims, table = {}, {}
+    for file in sorted(Path(folder).rglob("run.json")):
+        if read_record(file.parent)["finished"]:
+            run = load_run(file.parent)
+            for name, claim in run.record["claims"].items():
+                claims.setdefault(name, []).append((file.parent.name, run.record, claim))
+    for name, made in claims.items():
+        if name.startswith(f"{prefix}_"):
+            method, dimensions, score = name.removeprefix(f"{prefix}_").split("_", 2)
+            table.setdefault(f"{method}_{dimensions}", {})[score] = mean_sd(_together(name, made)["values"])
+    return pd.DataFrame.from_dict(table, orient="index")
 
 
 def readme(results, rows) -> str:

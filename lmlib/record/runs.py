@@ -143,7 +143,7 @@ class Run:
         write_bytes(self.folder / "metrics.jsonl", b"".join(map(json_bytes, kept)))
 
     def table(self, name: str, frame, *, tolerance: dict | None = None, corpus=None):
-        """Write a DataFrame to tables/<name>.csv, numbers to six significant digits.
+        """Write a DataFrame to tables/<name>.csv, numbers to six significant digits, and return it as it was given.
 
         Args:
           frame: a DataFrame. A named index becomes columns, the row numbers of an unnamed one are left out.
@@ -153,7 +153,7 @@ class Run:
             tables are not compared.
         """
         self._check_open()
-        frame = _flat(name, frame)
+        given, frame = frame, _flat(name, frame)
         tolerance = {str(column): _tolerance(name, frame, column, value) for column, value in (tolerance or {}).items()}
         corpora = self._record["corpora"] if corpus is None else _corpora(corpus)
         if strange := [c for c in corpora if c not in self._record["corpora"]]:
@@ -161,6 +161,7 @@ class Run:
         path = self.folder / "tables" / f"{_name(name)}.csv"
         write_bytes(path, csv_bytes(name, frame))
         self._record["tables"][name] = {"tolerance": tolerance, "corpora": [c["name"] for c in corpora]}
+        return given
 
     def figure(self, name: str, figure):
         """Write a matplotlib Figure, or that of an Axes, to figures/<name>.png: the same bytes for the same picture."""
