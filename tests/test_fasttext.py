@@ -61,13 +61,14 @@ def naive_step(config, grams, tables, params, drawn, i, rate):
             repeats = Counter(ids[number * config.block : (number + 1) * config.block + 2 * config.window].tolist())
             for at in range(number * config.block, (number + 1) * config.block):
                 at += config.window  # padding
-                near = [ids[at + d] for d in range(-left[at], right[at] + 1) if d != 0]
-                for outputs, label, weight in ((near, 1, 1.0), (noise[number], 0, len(near) * config.negatives / len(noise[number]))):
-                    for o in outputs:
-                        c = ids[at]
-                        error = weight * (label - 1 / (1 + np.exp(-old_context[o] @ old_h[c])))
-                        h[c] += rate * share["centre"][c] / repeats[c] * error * old_context[o]
-                        context[o] += rate * share["context"][o] / (repeats[o] if label else 1) * error * old_h[c]
+                near = {d: (config.window + 1 - abs(d)) / config.window for d in range(-left[at], right[at] + 1) if d != 0}
+                positive = [(ids[at + d], 1, weight) for d, weight in near.items()]
+                share_of_noise = sum(near.values()) * config.negatives / len(noise[number])
+                for o, label, weight in positive + [(o, 0, share_of_noise) for o in noise[number]]:
+                    c = ids[at]
+                    error = weight * (label - 1 / (1 + np.exp(-old_context[o] @ old_h[c])))
+                    h[c] += rate * share["centre"][c] / repeats[c] * error * old_context[o]
+                    context[o] += rate * share["context"][o] / (repeats[o] if label else 1) * error * old_h[c]
     for w in range(len(context)):
         for r in rows_of(grams, w):
             rows[r] += share["rows"][r] * (h[w] - before[w])

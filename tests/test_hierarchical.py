@@ -15,9 +15,13 @@ from lmlib.models.hierarchical import HierarchicalConfig
 from lmlib.models.huffman import huffman_tree
 from tests.test_word2vec import chunk
 
-BASE = HierarchicalConfig(dimension=6, window=3, block=4, blocks=3, cap=2.0, subsample=1e-1)
-CASES = [dataclasses.replace(BASE, architecture=a, levels=m) for a in hierarchical.ARCHITECTURES for m in (0, 3)]
-cases = pytest.mark.parametrize("config", CASES, ids=lambda c: f"{c.architecture}-{c.levels}")
+BASE = HierarchicalConfig(dimension=6, window=3, block=4, blocks=3, top=3, cap=2.0, subsample=1e-1)
+CASES = [
+    dataclasses.replace(BASE, architecture=a, top=t, levels=m)
+    for a in hierarchical.ARCHITECTURES
+    for t, m in ((0, 0), (0, 3), (3, 2), (30, 1))
+]
+cases = pytest.mark.parametrize("config", CASES, ids=lambda c: f"{c.architecture}-{c.top}-{c.levels}")
 
 
 def random_params(vocab=12, dimension=6, seed=1):
@@ -38,22 +42,28 @@ def naive_step(config, counts, tables, params, drawn, i, rate):
         repeats = Counter(ids[number * config.block : (number + 1) * config.block + 2 * config.window].tolist())
         for at in range(number * config.block, (number + 1) * config.block):
             at += config.window  # padding
-            context = [ids[at + d] for d in range(-left[at], right[at] + 1) if d != 0]
-            groups = [[word] for word in context] if config.architecture == "skip-gram" else [context] * bool(context)
-            word, inputs = ids[at], inputs + len(groups)
-            length = tree["lengths"][word]
-            if config.levels:
-                taken = [(int((offset[at] + m) * np.float32(length) / config.levels), length / config.levels) for m in range(config.levels)]
+            reach = [d for d in range(-left[at], right[at] + 1) if d != 0]
+            if config.architecture == "skip-gram":
+                groups = [([ids[at + d]], (config.window + 1 - abs(d)) / config.window) for d in reach]
             else:
-                taken = [(level, 1.0) for level in range(length)]
-            for group in groups:
+                groups = [([ids[at + d] for d in reach], 1.0)] * bool(reach)
+            word, inputs = ids[at], inputs + sum(pair for _, pair in groups)
+            length = tree["lengths"][word]
+            above = sum(node >= len(counts) - 1 - config.top for node in tree["nodes"][word, :length])
+            taken, rest = [(level, 1.0) for level in range(above)], length - above
+            if config.levels and rest:
+                drew = [int((offset[at] + m) * np.float32(rest) / config.levels) for m in range(config.levels)]
+                taken += [(above + level, rest / config.levels) for level in drew]
+            else:
+                taken += [(level, 1.0) for level in range(above, length)]
+            for group, pair in groups:
                 x = old["context"][group].mean(axis=0)
                 for level, weight in taken:
                     node, code = tree["nodes"][word, level], int(tree["codes"][word, level])
                     u = old["nodes"][node]
-                    total += weight * np.log1p(np.exp(-(1 - 2 * code) * (u @ x)))
-                    error = weight * (1 - code - 1 / (1 + np.exp(-u @ x)))
-                    new["nodes"][node] += rate * share["nodes"][node] / repeats[word] * error * x
+                    total += pair * weight * np.log1p(np.exp(-(1 - 2 * code) * (u @ x)))
+                    error = pair * weight * (1 - code - 1 / (1 + np.exp(-u @ x)))
+                    new["nodes"][node] += rate * share["nodes"][node] / (repeats[word] if level >= above else 1) * error * x
                     for c in group:
                         new["context"][c] += rate * share["context"][c] / repeats[c] * error * u / len(group)
     return new, total, inputs
@@ -123,7 +133,7 @@ def test_loss_of_one_word_by_hand():
 def test_drawn_nodes_stand_for_the_whole_path(levels):
     """Averaged over the offset, every node of every path has weight 1 altogether: the expected gradient is that of the whole path."""
     _, counts = chunk()
-    config = dataclasses.replace(BASE, levels=levels)
+    config = dataclasses.replace(BASE, top=0, levels=levels)
     tables, tree = hierarchical.sampling_tables(config, counts), huffman_tree(counts)
     grid = 5040  # divisible by every length and number of levels here, so that the average over offsets is exact
     for word, length in enumerate(tree["lengths"]):

@@ -28,25 +28,26 @@ def naive_step(config, tables, params, drawn, i, rate):
     new = {name: p.copy() for name, p in old.items()}
     share = {name: np.asarray(s, np.float64)[:, None] for name, s in tables["share"].items()}
     ids, left, right = (np.asarray(drawn[name]) for name in ("ids", "left", "right"))
-    steps, losses = -(-int(drawn["count"]) // (config.block * config.blocks)), []
+    steps, losses, weights = -(-int(drawn["count"]) // (config.block * config.blocks)), [], []
     for n in range(config.blocks):
         for b in range(config.block):
             at = (n * steps + i) * config.block + b + config.window
-            context = [ids[at + d] for d in range(-left[at], right[at] + 1) if d != 0]
+            reach = [d for d in range(-left[at], right[at] + 1) if d != 0]
             if config.architecture == "skip-gram":
-                predictions = [([ids[at]], word) for word in context]
+                predictions = [([ids[at]], ids[at + d], (config.window + 1 - abs(d)) / config.window) for d in reach]
             else:
-                predictions = [(context, ids[at])] if context else []
-            for inputs, word in predictions:
+                predictions = [([ids[at + d] for d in reach], ids[at], 1.0)] * bool(reach)
+            for inputs, word, weight in predictions:
                 x = old["input"][inputs].mean(axis=0)
                 p = np.exp(old["output"] @ x)
                 p /= p.sum()
-                losses.append(-np.log(p[word]))
-                error = p - np.eye(len(p))[word]
+                losses.append(-weight * np.log(p[word]))
+                weights.append(weight)
+                error = weight * (p - np.eye(len(p))[word])
                 new["output"] -= rate * share["output"] * np.outer(error, x)
                 for each in inputs:
                     new["input"][each] -= rate * share["input"][each] * (error @ old["output"]) / len(inputs)
-    return new, losses
+    return new, sum(losses) / sum(weights), len(weights)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -58,12 +59,12 @@ def test_a_step_equals_a_naive_loop_over_what_it_drew(architecture):
     drawn = softmax.draw(config, tables, batch, jax.random.key(3))
     total = 0
     for i in range(int(windows.steps_in(config, drawn))):
-        want, losses = naive_step(config, tables, params, drawn, i, 0.3)
+        want, loss, predictions = naive_step(config, tables, params, drawn, i, 0.3)
         got = step_update(config, tables, params, drawn, i, 0.3)
         for name in want:
             assert_allclose(got[name], want[name], atol=1e-5)
-        assert_allclose(step_loss(config, tables, params, drawn, i), np.mean(losses), rtol=1e-5)
-        total += len(losses)
+        assert_allclose(step_loss(config, tables, params, drawn, i), loss, rtol=1e-5)
+        total += predictions
     size = np.asarray(drawn["left"] + drawn["right"])
     assert total == (size.sum() if architecture == "skip-gram" else (size > 0).sum()), "every prediction of the chunk is learnt from once"
 

@@ -14,7 +14,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lmlib.errors import ConfigError, EmptyCorpusError
-from lmlib.models import word2vec
+from lmlib.models import windows, word2vec
 from lmlib.models.word2vec import SkipGramConfig
 
 CONFIG = SkipGramConfig(dimension=6, window=3, block=4, blocks=3, shared_negatives=5, cap=2.0, subsample=1e-1)
@@ -45,15 +45,16 @@ def naive_step(config, tables, params, drawn, i, rate):
         repeats = Counter(ids[number * config.block : (number + 1) * config.block + 2 * config.window].tolist())
         for at in range(number * config.block, (number + 1) * config.block):
             at += config.window  # padding
-            context = [ids[at + d] for d in range(-left[at], right[at] + 1) if d != 0]
-            for outputs, label, weight in ((context, 1, 1.0), (noise[number], 0, len(context) * config.negatives / len(noise[number]))):
-                for o in outputs:
-                    c = ids[at]
-                    v, u = old["centre"][c], old["context"][o]
-                    error = weight * (label - 1 / (1 + np.exp(-u @ v)))
-                    new["centre"][c] += rate * share["centre"][c] / repeats[c] * error * u
-                    new["context"][o] += rate * share["context"][o] / (repeats[o] if label else 1) * error * v
-            pairs += len(context)
+            near = {d: (config.window + 1 - abs(d)) / config.window for d in range(-left[at], right[at] + 1) if d != 0}
+            size = sum(near.values())
+            positive = [(ids[at + d], 1, weight) for d, weight in near.items()]
+            for o, label, weight in positive + [(o, 0, size * config.negatives / len(noise[number])) for o in noise[number]]:
+                c = ids[at]
+                v, u = old["centre"][c], old["context"][o]
+                error = weight * (label - 1 / (1 + np.exp(-u @ v)))
+                new["centre"][c] += rate * share["centre"][c] / repeats[c] * error * u
+                new["context"][o] += rate * share["context"][o] / (repeats[o] if label else 1) * error * v
+            pairs += size
     return new, pairs
 
 
@@ -69,7 +70,9 @@ def test_a_step_equals_a_naive_loop_over_what_it_drew():
         for name in want:
             assert_allclose(got[name], want[name], atol=1e-5)
         total += pairs
-    assert total == int(drawn["left"].sum() + drawn["right"].sum()), "every window of the chunk is learnt from once"
+    reach = np.concatenate([np.asarray(drawn[side]) for side in ("left", "right")])
+    want = sum((CONFIG.window + 1 - d) / CONFIG.window * (reach >= d).sum() for d in range(1, CONFIG.window + 1))
+    assert_allclose(total, want, err_msg="every pair of the chunk is learnt from once")
 
 
 def test_a_chunk_is_its_steps_one_after_the_other():
@@ -113,7 +116,7 @@ def test_step_loss_is_the_mean_over_pairs_of_equation_4():
     batch, counts = chunk()
     tables, params = word2vec.sampling_tables(config, counts), random_params()
     drawn = word2vec.draw(config, tables, batch, jax.random.key(5))
-    losses, steps = [], int(word2vec.steps_in(config, drawn))
+    losses, weights, steps = [], [], int(word2vec.steps_in(config, drawn))
     for n in range(config.blocks):
         at = n * steps + config.window
         noise = params["context"][drawn["noise"][n * steps]]
@@ -121,13 +124,14 @@ def test_step_loss_is_the_mean_over_pairs_of_equation_4():
             if d != 0:
                 v, u = params["centre"][drawn["ids"][at]], params["context"][drawn["ids"][at + d]]
                 losses.append(word2vec.negative_sampling_loss(v, u, noise))
-    assert_allclose(word2vec.step_loss(config, tables, params, drawn, 0), np.mean(losses), rtol=1e-5)
+                weights.append((config.window + 1 - abs(d)) / config.window)
+    assert_allclose(word2vec.step_loss(config, tables, params, drawn, 0), np.average(losses, weights=weights), rtol=1e-5)
 
 
 def test_windows_stay_within_documents_radius_and_chunk():
     batch, counts = chunk(size=3000, documents=200)
     config = dataclasses.replace(CONFIG, subsample=0.0)
-    drawn = jax.device_get(word2vec.draw(config, word2vec.sampling_tables(config, counts), batch, jax.random.key(0)))
+    drawn = jax.device_get(windows.draw_with_noise(config, word2vec.sampling_tables(config, counts), batch, jax.random.key(0)))
     count, inner = int(batch["count"]), slice(config.window, config.window + 3000)
     assert int(drawn["count"]) == count
     assert_array_equal(drawn["ids"][inner][:count], batch["ids"][:count])
@@ -144,6 +148,19 @@ def test_windows_stay_within_documents_radius_and_chunk():
     far = np.array([left[i] == right[i] for i in range(count)])
     assert far.mean() > 0.5
     assert radius.min() > 0
+
+
+def test_a_pair_weighs_what_a_drawn_radius_would_give_it_on_average():
+    """Each radius from 1 to the window is as likely as the others; far from the edges of a document, and at them."""
+    config = dataclasses.replace(CONFIG, subsample=0.0)
+    batch, counts = chunk(size=300, documents=20)
+    tables = word2vec.sampling_tables(config, counts)
+    drawn = word2vec.draw(config, tables, batch, jax.random.key(0))
+    _, _, left, right = windows.spans_of(config, drawn, 0)
+    radii = np.arange(1, config.window + 1)
+    want = np.mean([windows.band(config, jnp.minimum(left, radius), jnp.minimum(right, radius)) for radius in radii], axis=0)
+    assert_allclose(windows.window_weights(config, left, right), want, atol=1e-6)
+    assert set(np.unique(left)) == set(range(config.window + 1))
 
 
 def test_tokens_stay_with_the_published_probability():
@@ -220,7 +237,7 @@ def test_a_vocabulary_without_counts_is_an_error():
 SCRIPT = """
 import lmlib, hashlib, jax, numpy as np
 from lmlib.learn.train import fit
-from lmlib.models import word2vec
+from lmlib.models import windows, word2vec
 config = word2vec.SkipGramConfig(dimension=100)
 rng = np.random.default_rng(0)
 ids = (rng.zipf(1.3, 40_000) % 3000).astype(np.int32)

@@ -9,13 +9,17 @@ where x is the input: the vector of one context word (skip-gram) or the mean of 
 one costs log V products instead of V. As in the authors' program, the path is that of the centre and the input comes from its context;
 over all pairs of a text this is the paper's sum with the two words of a pair exchanged.
 
-Steps over blocks, the words that stay and each row's own rate are those of `word2vec`, explained there. One thing is added. A path of a
-large vocabulary has a dozen nodes, and a step's time is that of its rows. With `levels` set, a centre therefore takes that many of the l
-nodes of its path, one from each equal part of it, at a place drawn afresh, each weighted by l / `levels`: the expected gradient is that of
-the whole path. `levels = 0` takes whole paths.
+Steps over blocks, the words that stay and each row's own rate are those of `word2vec`, explained there. Two things are added, since a
+path of a large vocabulary has a dozen nodes, and a step's time is that of its rows and products:
 
-Shapes: V vocabulary, D dimension (in the tables rounded up), L the longest path, M nodes of a centre = `levels` or L, N blocks a step,
-B centres a block, S span of a block = B + 2 window, Q nodes of a block = B M.
+* The `top` nodes next to the root lie on the paths of nearly all words. They are not fetched for every centre: their products with all
+  inputs of a step are one large matrix product, weighted by how often each input meets each node.
+* Of the rest of its path, l nodes, a centre takes `levels`, one from each equal part, at a place drawn afresh, each weighted by
+  l / `levels`: the expected gradient is that of the whole path. `levels = 0` takes all l.
+
+Shapes: V vocabulary, D dimension (in the tables rounded up), T nodes at the top, L the longest rest of a path, M nodes of a centre =
+`levels` or L, N blocks a step, B centres a block, S span of a block = B + 2 window, I inputs of a block = S (skip-gram) or B (CBOW),
+Q nodes of a block = B M.
 """
 
 from dataclasses import dataclass
@@ -39,27 +43,29 @@ class HierarchicalConfig:
 
     architecture: str = "skip-gram"  # or "cbow"
     dimension: int = 100  # D, length of a vector
-    window: int = 5  # largest radius; each centre draws its own from 1 … window
+    window: int = 5  # largest distance, see `windows.window_weights`; for CBOW each centre draws its own from 1 … window
     subsample: float = 1e-3  # t of equation 5; 0 keeps every word
-    learning_rate: float = 0.05  # at the beginning; it falls linearly over the run
+    learning_rate: float = 0.035  # at the beginning; it falls linearly over the run
     final_learning_rate: float = 1e-5  # it falls no lower
     epochs: int = 3  # passes over the corpus
     block: int = 8  # B, neighbouring centres whose windows share their rows
-    blocks: int = 128  # N, blocks a step
-    levels: int = 6  # M, nodes that are drawn from a path; 0: all of them
-    cap: float = 16.0  # updates a step that a row may take at the full learning rate
+    blocks: int = 64  # N, blocks a step
+    top: int = 32  # T, nodes next to the root whose products are taken for all inputs at once
+    levels: int = 5  # M, nodes that are drawn from the rest of a path; 0: all of them
+    cap: float = 8.0  # updates a step that a row may take at the full learning rate
 
     def __post_init__(self):
         windows.check_config(self, "cap")
         if self.architecture not in ARCHITECTURES:
             raise ConfigError(f"HierarchicalConfig.architecture must be one of {', '.join(ARCHITECTURES)}, got {self.architecture!r}")
-        if self.levels < 0:
-            raise ConfigError(f"HierarchicalConfig.levels must not be negative, got {self.levels} (0 takes whole paths)")
+        for name in ("top", "levels"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"HierarchicalConfig.{name} must not be negative, got {getattr(self, name)} (levels = 0: whole paths)")
 
     @classmethod
     def tiny(cls, **changes):
         """For tests and for corpora of some ten thousand words: seconds."""
-        return cls(**{"dimension": 16, "blocks": 8, "learning_rate": 0.05, "levels": 0} | changes)
+        return cls(**{"dimension": 16, "blocks": 8, "learning_rate": 0.05, "top": 7, "levels": 0} | changes)
 
 
 def hierarchical_softmax_loss(input_D, nodes_LD, codes_L):
@@ -79,7 +85,8 @@ def hierarchical_softmax_loss(input_D, nodes_LD, codes_L):
 def sampling_tables(config, counts_V):
     """What a step must know of the vocabulary: chances to keep a token, each word's path, each row's share of the rate.
 
-    A path is packed into one integer a node, 2 node + code, in a table (V, L).
+    "top" (V, T) int8 tells how a word's path leaves each of the T nodes next to the root: 1 with code 0, -1 with code 1, 0 where it does
+    not pass. The rest of the path is packed into one integer a node, 2 node + code, in "paths" (V, L), of which "lengths" (V,) are used.
     """
     tables, kept_V = windows.word_tables(config, counts_V)
     tree = huffman_tree(counts_V)
@@ -90,11 +97,26 @@ def sampling_tables(config, counts_V):
     pairs = config.block * config.blocks * (config.window + 1 if config.architecture == "skip-gram" else 1)
     inputs = config.block * config.blocks * (config.window + 1)
     updates = {"context": inputs * kept_V * (kept_V @ lengths_V), "nodes": pairs * below}
+
+    first = top_nodes(config, len(counts_V)).start  # nodes are numbered towards the root, so a path's last ones from here on come first
+    word, level = np.nonzero(on_path_VL & (nodes_VL >= first))
+    top_VT = np.zeros((len(counts_V), len(counts_V) - 1 - first), np.int8)
+    top_VT[word, nodes_VL[word, level] - first] = 1 - 2 * codes_VL[word, level]
+    above_V = np.abs(top_VT).sum(axis=1, dtype=np.int64)
+    rest_V = lengths_V - above_V
+    at_VL = np.minimum(above_V[:, None] + np.arange(max(rest_V.max(), 1)), nodes_VL.shape[1] - 1)
+    packed_VL = np.take_along_axis(2 * nodes_VL.astype(np.int64) + codes_VL, at_VL, axis=1)
     return tables | {
-        "lengths": jnp.asarray(lengths_V, jnp.int32),
-        "paths": jnp.asarray(np.where(on_path_VL, 2 * nodes_VL.astype(np.int64) + codes_VL, 0), jnp.int32),
+        "top": jnp.asarray(top_VT),
+        "lengths": jnp.asarray(rest_V, jnp.int32),
+        "paths": jnp.asarray(np.where(np.arange(at_VL.shape[1]) < rest_V[:, None], packed_VL, 0), jnp.int32),
         "share": windows.shares(config.cap, updates),
     }
+
+
+def top_nodes(config, vocab_size):
+    """The rows of the T nodes next to the root, as a slice: V - 2 is the root, and the numbers fall with the counts below a node."""
+    return slice(max(vocab_size - 1 - config.top, 0), vocab_size - 1)
 
 
 def init_params(config, vocab_size, key):
@@ -115,12 +137,12 @@ def input_vectors(config, params):
 def draw(config, tables, batch, key):
     """Draw everything random about a chunk: what `windows.draw_windows` returns, and "offset", in [0, 1), for each token that stayed."""
     key_keep, key_radius, key_offset = jax.random.split(key, 3)
-    drawn = windows.draw_windows(config, tables, batch, key_keep, key_radius)
+    drawn = windows.draw_windows(config, tables, batch, key_keep, key_radius if config.architecture == "cbow" else None)
     return drawn | {"offset": jax.random.uniform(key_offset, drawn["ids"].shape)}
 
 
 def nodes_of(config, tables, ids, offset):
-    """The nodes that centres take from their paths.
+    """The nodes below the top that centres take from their paths.
 
     Args:
       ids: words (…).
@@ -132,7 +154,7 @@ def nodes_of(config, tables, ids, offset):
     length = tables["lengths"][ids][..., None]
     at = jnp.arange(config.levels or tables["paths"].shape[1]).reshape((1,) * ids.ndim + (-1,))
     if config.levels:
-        level = jnp.minimum(((offset[..., None] + at) * length / config.levels).astype(jnp.int32), length - 1)
+        level = jnp.clip(((offset[..., None] + at) * length / config.levels).astype(jnp.int32), 0, jnp.maximum(length - 1, 0))
         weight = jnp.broadcast_to(length / config.levels, level.shape)
     else:
         level, weight = jnp.broadcast_to(at, (*ids.shape, at.shape[-1])), (at < length).astype(jnp.float32)
@@ -145,18 +167,31 @@ def blocks_of(config, tables, drawn, i):
 
     Returns:
       tokens (N, S), the ids of the spans, whose inner B are the centres; nodes, label and weight (N, B, M), see `nodes_of`;
-      inside (N, S, B), 1 where a token is in a centre's window.
+      top (N, B, T), rows of the table of that name; mix (N, S, B), how the tokens of a span make the inputs that predict a centre: the
+      weight of each pair (skip-gram), or the share of each token in the mean of a window (CBOW).
     """
     n, tokens_NS, left_NB, right_NB = windows.spans_of(config, drawn, i)
-    inner = slice(config.window, config.window + config.block)
+    centre_NB = tokens_NS[:, config.window : config.window + config.block]
     at_NB = n[:, None] * config.block + config.window + np.arange(config.block)[None, :]
-    nodes = nodes_of(config, tables, tokens_NS[:, inner], drawn["offset"][at_NB])
-    return tokens_NS, *nodes, windows.band(config, left_NB, right_NB).astype(jnp.float32)
+    nodes = nodes_of(config, tables, centre_NB, drawn["offset"][at_NB])
+    if config.architecture == "skip-gram":
+        mix_NSB = windows.window_weights(config, left_NB, right_NB)
+    else:
+        mix_NSB = windows.band(config, left_NB, right_NB) / jnp.maximum(left_NB + right_NB, 1)[:, None, :]
+    return tokens_NS, *nodes, tables["top"][centre_NB].astype(jnp.float32), mix_NSB
 
 
-def _means(inside_NSB):
-    """The band with columns that sum to 1, or to 0 for a centre without context."""
-    return inside_NSB / jnp.maximum(inside_NSB.sum(axis=1, keepdims=True), 1)
+def inputs_of(config, mix_NSB, v_NSD):
+    """The inputs of blocks (N, I, D), and the weight with which each predicts each centre (N, I, B); `v_NSD` are the tokens' vectors."""
+    if config.architecture == "skip-gram":
+        return v_NSD, mix_NSB
+    some_NB = (mix_NSB.sum(axis=1) > 0).astype(jnp.float32)  # a centre without a window has nothing to be predicted from
+    return jnp.einsum("nsb,nsd->nbd", mix_NSB, v_NSD), some_NB[:, :, None] * jnp.eye(config.block)[None]
+
+
+def top_weights(weight_NIB, top_NBT):
+    """How often each input meets each node at the top, and how often with code 0: (N, I, T) each."""
+    return jnp.einsum("nib,nbt->nit", weight_NIB, jnp.abs(top_NBT)), jnp.einsum("nib,nbt->nit", weight_NIB, jnp.maximum(top_NBT, 0))
 
 
 def step_update(config, tables, params, drawn, i, rate):
@@ -172,48 +207,48 @@ def step_update(config, tables, params, drawn, i, rate):
     Returns:
       The new params.
     """
-    tokens_NS, nodes_NBM, label_NBM, weight_NBM, inside_NSB = blocks_of(config, tables, drawn, i)
-    blocks, block, taken = nodes_NBM.shape
-    x_NSD, u_NQD = params["context"][tokens_NS], params["nodes"][nodes_NBM.reshape(blocks, -1)]
+    tokens_NS, nodes_NBM, label_NBM, weight_NBM, top_NBT, mix_NSB = blocks_of(config, tables, drawn, i)
+    top, (blocks, block, taken) = top_nodes(config, len(tables["lengths"])), nodes_NBM.shape
     repeats_NS = windows.repeats_of(tokens_NS)
     repeats_NB = repeats_NS[:, config.window : config.window + block]
     rate_NS = rate * tables["share"]["context"][tokens_NS] / repeats_NS
     rate_NQ = (rate * tables["share"]["nodes"][nodes_NBM] / repeats_NB[:, :, None]).reshape(blocks, -1)
+    x_NID, weight_NIB = inputs_of(config, mix_NSB, params["context"][tokens_NS])
+    u_TD, u_NQD = params["nodes"][top], params["nodes"][nodes_NBM.reshape(blocks, -1)]
 
-    if config.architecture == "skip-gram":
-        logits_NQS = jnp.einsum("nqd,nsd->nqs", u_NQD, x_NSD)
-        inside_NQS = jnp.repeat(jnp.swapaxes(inside_NSB, 1, 2), taken, axis=1)
-        wrong_NQS = label_NBM.reshape(blocks, -1, 1) - jax.nn.sigmoid(logits_NQS)
-        error_NQS = jax.lax.optimization_barrier(inside_NQS * weight_NBM.reshape(blocks, -1, 1) * wrong_NQS)
-        error_NSQ = jax.lax.optimization_barrier(jnp.swapaxes(error_NQS, 1, 2))
-        du_NQD = jnp.einsum("nqs,nsd->nqd", error_NQS, x_NSD)
-        dx_NSD = jnp.einsum("nsq,nqd->nsd", error_NSQ, u_NQD)
-    else:
-        means_NSB = _means(inside_NSB)
-        h_NBD = jnp.einsum("nsb,nsd->nbd", means_NSB, x_NSD)
-        u_NBMD = u_NQD.reshape(blocks, block, taken, -1)
-        some_NB1 = (inside_NSB.sum(axis=1) > 0)[:, :, None]
-        error_NBM = some_NB1 * weight_NBM * (label_NBM - jax.nn.sigmoid(jnp.einsum("nbmd,nbd->nbm", u_NBMD, h_NBD)))
-        du_NQD = (error_NBM[..., None] * h_NBD[:, :, None, :]).reshape(u_NQD.shape)
-        dx_NSD = jnp.einsum("nsb,nbd->nsd", means_NSB, jnp.einsum("nbm,nbmd->nbd", error_NBM, u_NBMD))
+    met_NIT, yes_NIT = top_weights(weight_NIB, top_NBT)
+    error_NIT = jax.lax.optimization_barrier(yes_NIT - met_NIT * jax.nn.sigmoid(jnp.einsum("nid,td->nit", x_NID, u_TD)))
+    weight_NQI = jnp.repeat(jnp.swapaxes(weight_NIB, 1, 2), taken, axis=1) * weight_NBM.reshape(blocks, -1, 1)
+    wrong_NQI = label_NBM.reshape(blocks, -1, 1) - jax.nn.sigmoid(jnp.einsum("nqd,nid->nqi", u_NQD, x_NID))
+    # Barriers: see `word2vec.ascents`.
+    error_NQI = jax.lax.optimization_barrier(weight_NQI * wrong_NQI)
+    error_NIQ = jax.lax.optimization_barrier(jnp.swapaxes(error_NQI, 1, 2))
+
+    dx_NID = jnp.einsum("niq,nqd->nid", error_NIQ, u_NQD) + jnp.einsum("nit,td->nid", error_NIT, u_TD)
+    dx_NSD = dx_NID if config.architecture == "skip-gram" else jnp.einsum("nsb,nbd->nsd", mix_NSB, dx_NID)
+    du_NQD = jnp.einsum("nqi,nid->nqd", error_NQI, x_NID)
+    du_TD = error_NIT.reshape(blocks * x_NID.shape[1], -1).T @ x_NID.reshape(blocks * x_NID.shape[1], -1)
+    # Both kinds of nodes in one addition: a second one would copy the table.
+    node = jnp.concatenate([nodes_NBM.reshape(-1), jnp.arange(top.start, top.stop)])
+    rate_Q1 = jnp.concatenate([rate_NQ.reshape(-1), rate * tables["share"]["nodes"][top]])[:, None]
+    du_QD = jnp.concatenate([du_NQD.reshape(-1, du_TD.shape[1]), du_TD]) * rate_Q1
     return {
         "context": windows.add_rows(params["context"], tokens_NS, dx_NSD * rate_NS[:, :, None]),
-        "nodes": windows.add_rows(params["nodes"], nodes_NBM, du_NQD * rate_NQ[:, :, None]),
+        "nodes": windows.add_rows(params["nodes"], node, du_QD),
     }
 
 
 def step_loss(config, tables, params, drawn, i):
     """Mean -log p(centre | input) in nats over the inputs of step i: the pairs of skip-gram, the windows of CBOW."""
-    tokens_NS, nodes_NBM, label_NBM, weight_NBM, inside_NSB = blocks_of(config, tables, drawn, i)
-    x_NSD, u_NBMD = params["context"][tokens_NS], params["nodes"][nodes_NBM]
-    if config.architecture == "skip-gram":
-        logits_NBMI, there_NBI = jnp.einsum("nbmd,nsd->nbms", u_NBMD, x_NSD), jnp.swapaxes(inside_NSB, 1, 2)
-    else:
-        h_NBD = jnp.einsum("nsb,nsd->nbd", _means(inside_NSB), x_NSD)
-        logits_NBMI = jnp.einsum("nbmd,nbd->nbm", u_NBMD, h_NBD)[..., None]
-        there_NBI = (inside_NSB.sum(axis=1) > 0).astype(jnp.float32)[:, :, None]
+    tokens_NS, nodes_NBM, label_NBM, weight_NBM, top_NBT, mix_NSB = blocks_of(config, tables, drawn, i)
+    x_NID, weight_NIB = inputs_of(config, mix_NSB, params["context"][tokens_NS])
+    met_NIT, yes_NIT = top_weights(weight_NIB, top_NBT)
+    logits_NIT = jnp.einsum("nid,td->nit", x_NID, params["nodes"][top_nodes(config, len(tables["lengths"]))])
+    top_loss = -(yes_NIT * jax.nn.log_sigmoid(logits_NIT) + (met_NIT - yes_NIT) * jax.nn.log_sigmoid(-logits_NIT)).sum()
+    logits_NBMI = jnp.einsum("nbmd,nid->nbmi", params["nodes"][nodes_NBM], x_NID)
     loss_NBMI = -jax.nn.log_sigmoid((2 * label_NBM - 1)[..., None] * logits_NBMI) * weight_NBM[..., None]
-    return (loss_NBMI * there_NBI[:, :, None, :]).sum() / jnp.maximum(there_NBI.sum(), 1)
+    rest_loss = (loss_NBMI * jnp.swapaxes(weight_NIB, 1, 2)[:, :, None, :]).sum()
+    return (top_loss + rest_loss) / jnp.maximum(weight_NIB.sum(), 1)
 
 
 METHOD = windows.Method("context", draw, step_update, step_loss)

@@ -33,7 +33,7 @@ class SoftmaxConfig:
 
     architecture: str = "skip-gram"  # or "cbow"
     dimension: int = 50  # D, length of a vector
-    window: int = 5  # largest radius; each centre draws its own from 1 … window
+    window: int = 5  # largest distance, see `windows.window_weights`; for CBOW each centre draws its own from 1 … window
     subsample: float = 0.0  # t of equation 5 of arXiv 1310.4546; 0 keeps every word
     learning_rate: float = 0.1  # at the beginning; it falls linearly over the run
     final_learning_rate: float = 1e-5  # it falls no lower
@@ -71,7 +71,7 @@ def softmax_loss(input_D, output_VD, word):
 def sampling_tables(config, counts_V):
     """What a step must know of the vocabulary: chances to keep a token, and each row's share of the rate (see `word2vec`)."""
     tables, kept_V = windows.word_tables(config, counts_V)
-    inputs = config.block * config.blocks * (config.window + 1)  # words in windows a step: twice the mean radius for each centre
+    inputs = config.block * config.blocks * (config.window + 1)  # words in windows a step, by their weights
     outputs = inputs if config.architecture == "skip-gram" else config.block * config.blocks
     return tables | {"share": windows.shares(config.cap, {"input": inputs * kept_V, "output": outputs * kept_V})}
 
@@ -93,20 +93,20 @@ def input_vectors(config, params):
 
 def draw(config, tables, batch, key):
     """Draw everything random about a chunk, which tokens stay and each centre's window: see `windows.draw_windows`."""
-    return windows.draw_windows(config, tables, batch, *jax.random.split(key))
+    key_keep, key_radius = jax.random.split(key)
+    return windows.draw_windows(config, tables, batch, key_keep, key_radius if config.architecture == "cbow" else None)
 
 
 def loss_and_count(config, params, drawn, i):
-    """The summed loss of step i of a drawn chunk, in nats, and how many predictions it is of: pairs (skip-gram) or centres (CBOW)."""
+    """The summed loss of step i of a drawn chunk, in nats, and of how many predictions: pairs, by their weight (skip-gram), or centres."""
     _, tokens_NS, left_NB, right_NB = windows.spans_of(config, drawn, i)
     centre_NB = tokens_NS[:, config.window : config.window + config.block]
-    inside_NBS = jnp.swapaxes(windows.band(config, left_NB, right_NB), 1, 2).astype(jnp.float32)
-    size_NB = left_NB + right_NB
     if config.architecture == "skip-gram":
-        x_NBD = params["input"][centre_NB]
+        x_NBD, weight_NSB = params["input"][centre_NB], windows.window_weights(config, left_NB, right_NB)
         log_p_NBV = jax.nn.log_softmax(jnp.einsum("nbd,vd->nbv", x_NBD, params["output"]))
         log_p_NBS = jnp.take_along_axis(log_p_NBV, jnp.maximum(tokens_NS, 0)[:, None, :], axis=2)
-        return -(inside_NBS * log_p_NBS).sum(), size_NB.sum()
+        return -(jnp.swapaxes(weight_NSB, 1, 2) * log_p_NBS).sum(), weight_NSB.sum()
+    inside_NBS, size_NB = jnp.swapaxes(windows.band(config, left_NB, right_NB), 1, 2).astype(jnp.float32), left_NB + right_NB
     x_NBD = jnp.einsum("nbs,nsd->nbd", inside_NBS, params["input"][tokens_NS]) / jnp.maximum(size_NB, 1)[:, :, None]
     log_p_NBV = jax.nn.log_softmax(jnp.einsum("nbd,vd->nbv", x_NBD, params["output"]))
     log_p_NB = jnp.take_along_axis(log_p_NBV, jnp.maximum(centre_NB, 0)[:, :, None], axis=2)[:, :, 0]

@@ -1,12 +1,12 @@
 """What all of word2vec's models share: the words that stay, their windows, the noise words, and the loop over a chunk of the corpus.
 
 Mikolov, Sutskever, Chen, Corrado, Dean 2013 (arXiv 1310.4546): subsampling of frequent words (equation 5), the unigram^0.75 noise. What the
-paper leaves open follows the authors' C program: the form of the subsampling, the window's radius drawn afresh for each centre, windows
-made after subsampling, the linear decay of the learning rate.
+paper leaves open follows the authors' C program: the form of the subsampling, the window's radius drawn afresh for each centre (CBOW) or in
+place of that its expectation (skip-gram, see `window_weights`), windows made after subsampling, the linear decay of the learning rate.
 
-A chunk of corpus is drawn at once, on the device: which tokens stay, and each one's radius. Steps then take `blocks` blocks of `block`
-neighbouring centres each. The blocks of a step lie far apart in the chunk, so a word that one passage repeats does not meet itself in a
-step.
+A chunk of corpus is drawn at once, on the device: which tokens stay, and what else is random about it. Steps then take `blocks` blocks of
+`block` neighbouring centres each. The blocks of a step lie far apart in the chunk, so a word that one passage repeats does not meet
+itself in a step.
 
 Shapes: V vocabulary, C tokens of a chunk, N blocks a step, B centres a block, S span of a block = B + 2 window.
 """
@@ -86,7 +86,7 @@ def draw_noise(tables, shape, key_word, key_alias):
     return jnp.where(jax.random.uniform(key_alias, shape) < tables["noise_keep"][word], word, tables["noise_other"][word])
 
 
-def draw_windows(config, tables, batch, key_keep, key_radius):
+def draw_windows(config, tables, batch, key_keep, key_radius=None):
     """Draw which tokens of a chunk stay, and each centre's window.
 
     Args:
@@ -94,7 +94,7 @@ def draw_windows(config, tables, batch, key_keep, key_radius):
       tables: has "keep", see `word_tables`.
       batch: {"ids": (C,), "document": (C,), "count": ()}: a chunk of the corpus, of which the first `count` tokens are real;
         windows do not cross from one document into the next.
-      key_keep, key_radius: random keys.
+      key_keep, key_radius: random keys. Without `key_radius` every window has the largest radius, for `window_weights`.
 
     Returns:
       {"ids", "left", "right"} of C + padding tokens each, and "count" (): the tokens that stayed, closed up, after `window` tokens of
@@ -112,7 +112,8 @@ def draw_windows(config, tables, batch, key_keep, key_radius):
     changes = document[1:] != document[:-1]
     first = jax.lax.cummax(jnp.where(jnp.append(True, changes), at, 0))
     last = jnp.minimum(jax.lax.cummin(jnp.where(jnp.append(changes, True), at, size), reverse=True), count - 1)
-    radius = jnp.where(at < count, jax.random.randint(key_radius, (size,), 1, width + 1), 0)
+    radius = width if key_radius is None else jax.random.randint(key_radius, (size,), 1, width + 1)
+    radius = jnp.where(at < count, radius, 0)
     left, right = jnp.minimum(radius, at - first), jnp.clip(last - at, 0, radius)
 
     # One step more than the chunk holds, so that the last, ragged step reads padding: no word, in no window, so that it moves no row.
@@ -121,7 +122,7 @@ def draw_windows(config, tables, batch, key_keep, key_radius):
     return {"ids": ids, "left": jnp.pad(left, around), "right": jnp.pad(right, around), "count": count}
 
 
-def draw_with_noise(config, tables, batch, key):
+def draw_with_noise(config, tables, batch, key, radius=True):
     """Draw everything random about a chunk where the loss is negative sampling.
 
     Args:
@@ -129,11 +130,13 @@ def draw_with_noise(config, tables, batch, key):
       tables: has the tables of `noise_tables` too.
       batch: a chunk of the corpus, see `draw_windows`.
       key: the chunk's random key.
+      radius: whether windows have a radius of their own.
 
     Returns:
       What `draw_windows` returns, and "noise" (blocks, K), the ids of each block's noise words.
     """
     key_keep, key_radius, key_noise, key_alias = jax.random.split(key, 4)
+    key_radius = key_radius if radius else None
     noise = draw_noise(tables, (blocks_in(config, batch["ids"].shape[0]), config.shared_negatives), key_noise, key_alias)
     return draw_windows(config, tables, batch, key_keep, key_radius) | {"noise": noise}
 
@@ -173,6 +176,18 @@ def band(config, left_NB, right_NB):
     distance = (np.arange(block + 2 * width)[:, None] - width - np.arange(block)[None, :])[None]  # (1, S, B), from centre to token
     inside = (distance >= -left_NB[:, None, :]) & (distance <= right_NB[:, None, :])
     return inside & (distance != 0)
+
+
+def window_weights(config, left_NB, right_NB):
+    """How much each pair of a token of a span and a centre weighs where windows have the largest radius: (N, S, B) float32.
+
+    The authors draw each window's radius, "since the more distant words are usually less related" (arXiv 1301.3781, section 3.2): uniformly
+    from 1 … window, so that a pair at distance d is taken with chance (window + 1 - d) / window. Where a loss is a sum over pairs, taking
+    each with that weight is the expectation of drawing it: the same gradient on average, and less noise in it.
+    """
+    distance = np.abs(np.arange(config.block + 2 * config.window)[:, None] - config.window - np.arange(config.block)[None, :])
+    weight = np.maximum(config.window + 1 - distance, 0) / config.window
+    return band(config, left_NB, right_NB) * jnp.asarray(weight[None], jnp.float32)
 
 
 def repeats_of(tokens_NS):

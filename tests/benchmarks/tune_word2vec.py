@@ -4,7 +4,8 @@
 
 Text: the training part of wikitext-2, prepared as in the benchmark. Score: the Spearman correlations on SimLex-999 and RG-65 pooled as
 correlations are (Fisher's z, weighted by covered pairs - 3), averaged over five seeds. `choose` says which point is taken. Rule and
-seeds were fixed before any run with them. Vectors are kept in runs/, so that an interrupted search goes on where it was.
+seeds were fixed before any run with them; where a grid was changed after a result had been seen, it says so. Vectors are kept in runs/,
+so that an interrupted search goes on where it was.
 """
 
 import json
@@ -25,14 +26,22 @@ GRIDS = {
         "peer": PEER,
         "ours": [
             {"learning_rate": rate, "cap": cap, "block": 16, "blocks": 128, "shared_negatives": shared}
-            for shared in (24, 32)
-            for cap in (8.0, 16.0, 32.0)
-            for rate in (0.05, 0.075, 0.1, 0.125, 0.15)
+            for shared in (16, 24)
+            for cap in (8.0, 16.0)
+            for rate in (0.05, 0.075, 0.1, 0.125)
         ],
     },
     "cbow-ns": {
         "peer": PEER,
         "ours": [
+            {"learning_rate": rate, "cap": cap, "block": 16, "blocks": 128, "shared_negatives": shared}
+            for shared in (24, 32)
+            for cap in (8.0, 16.0)
+            for rate in (0.15, 0.2, 0.3, 0.4)
+        ],
+        # The first grid. What the rule took from it (blocks of 64) missed the bar by its analogies, which this text cannot tell: too few
+        # noise words a centre, as single runs on other reviews (imdb) showed. The grid above was written after that had been seen.
+        "ours, few noise words": [
             {"learning_rate": rate, "cap": cap, "block": block, "blocks": 2048 // block, "shared_negatives": shared}
             for block, shared in ((32, 16), (64, 16), (64, 24))
             for cap in (8.0, 16.0)
@@ -47,17 +56,18 @@ GRIDS = {
     "skip-gram-hs": {
         "peer": [{"alpha": alpha} for alpha in (0.0125, 0.025, 0.05, 0.075, 0.1)],
         "ours": [
-            {"learning_rate": rate, "cap": cap, "block": 8, "blocks": 256, "levels": levels}
-            for levels in (4, 6)
-            for cap in (16.0, 32.0)
-            for rate in (0.025, 0.05, 0.075, 0.1)
+            # Steps of 512 centres and how much of a path is drawn were set by single runs on imdb, after a first form of the method (six
+            # nodes drawn from whole paths, steps of 2,048) had missed the bar by its analogies.
+            {"learning_rate": rate, "cap": cap, "block": 8, "blocks": 64, "top": 32, "levels": 5}
+            for cap in (4.0, 8.0, 16.0)
+            for rate in (0.025, 0.035, 0.05, 0.07)
         ],
     },
 }
 COST = {  # what makes a point of our grid slow; nothing in the peer's changes its speed
     "skip-gram-ns": lambda point: point["shared_negatives"],
     "cbow-ns": lambda point: point["shared_negatives"] / point["block"],
-    "skip-gram-hs": lambda point: point["levels"],
+    "skip-gram-hs": lambda point: 0,
 }
 
 
