@@ -45,9 +45,9 @@ class CBOWConfig:
     learning_rate: float = 0.3  # at the beginning; it falls linearly over the run
     final_learning_rate: float = 1e-5  # it falls no lower
     epochs: int = 3  # passes over the corpus
-    block: int = 64  # B, neighbouring centres that share their noise words
-    blocks: int = 32  # N, blocks a step
-    shared_negatives: int = 16  # K, noise words of a block
+    block: int = 16  # B, neighbouring centres that share their noise words
+    blocks: int = 128  # N, blocks a step
+    shared_negatives: int = 24  # K, noise words of a block; with few of them for each centre analogies suffer first
     cap: float = 8.0  # updates a step that a row may take at the full learning rate
     gradient: str = "true"  # of the context words; "word2vec.c" does not divide it by their number
 
