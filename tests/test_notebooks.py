@@ -23,7 +23,7 @@ from lmlib.record.runs import PROFILES, load_run
 ROOT = Path(lmlib.__file__).parents[1]
 FOLDER = ROOT / "notebooks"
 NAMES = [path.stem for path in sorted(FOLDER.glob("*.ipynb"))]
-FIRST = {"00_start_here", "01_text_to_batches", "03_word2vec"}
+FIRST = {"00_start_here", "01_text_to_batches", "03_word2vec", "04_glove"}
 
 # a folder of this machine or of another, but not the path of a URL
 ABSOLUTE_PATH = re.compile(rf"{re.escape(str(ROOT))}|(?<![\w.:/~-])/(home|Users|root|tmp|var|usr|opt|mnt|private|content)/\w|\b[A-Z]:\\\w")
