@@ -343,9 +343,10 @@ print(f"questions a token: {lengths_V @ share_V:.2f}, at best {-share_V @ np.log
 # %% [markdown]
 # **What to notice.** The path follows the ideal, in whole steps: a frequent word costs a few questions, a rare one a dozen and
 # more. What the tree does not know is meaning: words of like frequency share a branch, whether they have anything to do with each
-# other or not, and each question must sort such a crowd. (A path through a large vocabulary is a dozen random reads of memory. With
-# `levels=6`, `lmlib` takes six nodes drawn evenly along each path and weights them so that the expected gradient is that of the whole
-# path; `levels=0`, as in section 8, takes whole paths.)
+# other or not, and each question must sort such a crowd. (A path through a large vocabulary is a dozen random reads of memory. So `lmlib`
+# takes the `top` nodes next to the root, which lie on nearly all paths, for all inputs of a step in one product; and of the rest of a
+# path `levels` nodes, drawn evenly and weighted so that the expected gradient is that of the whole path. `levels=0`, as in section 8,
+# takes them all.)
 #
 # ### Exercise 4
 #
@@ -378,10 +379,12 @@ signs = pd.DataFrame(np.where(positive_NOB[0] > 0, "+", np.where(weight_NOB[0] >
 run.figure("band", figures.heatmap(block, text=signs, xlabel="centre", ylabel="output", colourbar="weight of the pair in the loss"))
 
 # %% [markdown]
-# **What to notice.** The pairs from the text (+, weight 1) lie in a band about the diagonal, of uneven width because each
-# centre drew its own radius, and broken where a sentence ends: *windows do not cross from one document into the next*. Each
-# noise word (–) serves all centres, with a weight of its own for each: a centre with $P$ positive pairs has a claim to $P\,k$
-# noise words; it gets $K$, so each counts $P\,k/K$.
+# **What to notice.** The pairs from the text (+) lie in a band about the diagonal, broken where a sentence ends: *windows do not
+# cross from one document into the next*. The band fades with the distance, and no radius was drawn: as the product works out every
+# pair of the largest window anyhow, each takes part with the chance that a drawn radius would reach it, $(c + 1 - d)/c$ at distance
+# $d$. The expected gradient is that of section 2, and there is less chance in it. (CBOW still draws: the mean over a window is no sum
+# over pairs.) Each noise word (–) serves all centres, with a weight of its own for each: a centre whose positive pairs weigh $P$
+# together has a claim to $P\,k$ noise words; it gets $K$, so each counts $P\,k/K$.
 #
 # **May noise be shared?** The expected gradient is the same, with own draws or with shared ones:
 #
@@ -569,7 +572,7 @@ def wrong_loss(form, config, tables, params, drawn, i, mean=True):
         given_NSB, target_NSB = inside_NSB | centre_SB, centre_SB & inside_NSB.any(axis=1, keepdims=True)
         x_NBD = jnp.einsum("nsb,nsd->nbd", given_NSB, v_NSD) / given_NSB.sum(axis=1)[:, :, None]
     elif form == "one table":
-        x_NBD, target_NSB, u_VD = v_NSD[:, inner], inside_NSB, params["input"]
+        x_NBD, target_NSB, u_VD = v_NSD[:, inner], windows.window_weights(config, left_NB, right_NB), params["input"]
     else:  # along the block; where nothing stands to the left, a sentence begins, and with it h = 0
         target_NSB, start_ND = next_SB & (right_NB > 0)[:, None], jnp.zeros_like(v_NSD[:, 0])
         along = jnp.swapaxes(v_NSD[:, inner], 0, 1), jnp.swapaxes(left_NB > 0, 0, 1)[:, :, None]
@@ -716,8 +719,9 @@ benchmark("../results", "word2vec")  # an empty table where it was not run
 #
 # - A word is a row of a table, and nearness is a cosine. word2vec has two tables, one for words that predict, one for words that are
 #   predicted.
-# - Skip-gram predicts the words around a centre, CBOW the centre from the mean of the words around it, and never from itself. Radii
-#   are drawn, frequent words are thinned out *before* the windows are made.
+# - Skip-gram predicts the words around a centre, CBOW the centre from the mean of the words around it, and never from itself. Near
+#   words count more than far ones, by a radius that is drawn or by its expectation; frequent words are thinned out *before* the
+#   windows are made.
 # - A prediction may cost the whole vocabulary (full softmax), a dozen questions of a tree (hierarchical softmax), or a few yes-or-no
 #   questions about words that were made up (negative sampling). Left to itself, the last fits the pointwise mutual
 #   information of words, less log k.
