@@ -1,6 +1,6 @@
 """What training minimises, as `make_train_step` takes it: loss(params, carry, batch, key) -> (value, (carry, metrics)).
 
-Shapes: B batch, L time, V vocabulary.
+Shapes: B batch, L time, V vocabulary, C classes.
 """
 
 import jax
@@ -41,6 +41,28 @@ def next_token_loss(definition: Definition):
         ids_2BL = jnp.stack([inputs_BL, targets_BL])
         known = jnp.all((ids_2BL >= 0) & (ids_2BL < model.vocab_size))
         return jnp.where(known, value, jnp.nan), (None if carry is None else state, {"tokens": count})
+
+    return loss
+
+
+def label_loss(definition: Definition):
+    """Cross-entropy of the label of a text (nats a text), for classifiers: modules with `forward(tokens_BL, lengths_B, key=) -> logits_BC`.
+
+    The function returned takes batches {"tokens": (B, L), "lengths": (B,), "labels": (B,), "index": (B,)}, of which rows with a negative
+    index only fill up the batch; it is the mean over the others, of which it also counts the texts ("texts") and those whose label is the
+    most probable one ("right"). It is NaN, and so the step is skipped and counted, if an id is outside the vocabulary or a label is none.
+    """
+
+    def loss(params, carry, batch, key):
+        model = merge(definition, params)
+        labels_B, real_B = batch["labels"], batch["index"] >= 0
+        logits_BC = model.forward(batch["tokens"], batch["lengths"], key=key)
+        count = real_B.sum()
+        value = -jnp.sum(token_logp(logits_BC, labels_B), where=real_B) / jnp.maximum(count, 1)
+        right = jnp.sum(logits_BC.argmax(axis=-1) == labels_B, where=real_B)
+        known = jnp.all((batch["tokens"] >= 0) & (batch["tokens"] < model.vocab_size))
+        known &= jnp.all((labels_B >= 0) & (labels_B < model.classes))
+        return jnp.where(known, value, jnp.nan), (carry, {"texts": count, "right": right})
 
     return loss
 
