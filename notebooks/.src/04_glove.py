@@ -248,8 +248,8 @@ run.figure("training", figures.curve(pd.DataFrame(history), **axes, ylabel="anal
 #
 # It is −∞ for words that never meet, which may be an accident of a short text, so only its positive part is kept. The rows of that
 # matrix are word vectors already, of $V$ dimensions. Few dimensions suffice: the best approximation of rank $D$ is the **truncated
-# singular value decomposition** $U_D \Sigma_D W_D^\top$ (Eckart and Young 1936), and $U_D \Sigma_D^{\,p}$ holds the vectors, with $p =
-# \tfrac12$ for good measure. By hand, for three words:
+# singular value decomposition** $U_D \Sigma_D W_D^\top$ (Eckart and Young 1936), and $U_D \Sigma_D^{\,p}$ holds the vectors, with
+# $p = \tfrac12$ for good measure. By hand, for three words:
 
 # %%
 X_33 = np.array([[1.0, 8, 2], [8, 1, 1], [2, 1, 4]])
@@ -449,8 +449,8 @@ run.figure("wrong_forms", figures.bars(pd.concat(wrong), "form", "analogies", yl
 pd.concat({s: score_tables(run, f"wrong_{s}", wrong, "form", s, corpus=world) for s in ("analogies", "purity")}, axis=1).round(3)
 
 # %% [markdown]
-# **What to notice.** With *the falling weight* a quarter of the analogies is lost. The rest survives because the target is still $\log
-# X$, and in a text this regular even rare cells tell the truth; on natural text most cells are rare, and many are chance.
+# **What to notice.** With *the falling weight* a quarter of the analogies is lost. The rest survives because the target is still
+# $\log X$, and in a text this regular even rare cells tell the truth; on natural text most cells are rare, and many are chance.
 #
 # *$\phi = \log f(x)$* is the more negative the more often two words meet: it asks of a word to be unlike its neighbours. And since the
 # same table stands on both sides, the products are those of one set of vectors with itself, which cannot all be negative.
@@ -503,10 +503,10 @@ assert_allclose(np.mean([total >= s_x.sum() for total in sums]), bias.permutatio
 
 # %% [markdown]
 # In the small world anyone may have any occupation. So we *plant* a prejudice: all sentences are left out in which a woman has one of
-# the first six occupations below, or a man one of the others, one sentence in a hundred. Then we take the bias out again by **hard
-# debiasing** (Bolukbasi et al. 2016): find the direction of gender, from pairs such as *queen − king*; project it out of the words that
-# should not have it (*neutralise*); and make the pairs differ in nothing else (*equalise*). The vectors are those of PPMI, since they
-# take a second.
+# the first six occupations below, or a man one of the others; they are few. Then we take the bias out again by **hard debiasing**
+# (Bolukbasi et al. 2016): find the direction of gender, from pairs such as *queen − king*; project it out of the words that should not
+# have it (*neutralise*); and make the pairs differ in nothing else (*equalise*). The vectors are those of PPMI, since they take a
+# second.
 
 # %%
 male, female = (jobs.split() for jobs in ("doctor physician teacher farmer lawyer pilot", "student baker singer dancer nurse gardener"))
@@ -525,11 +525,11 @@ table = pd.concat(found)[["text", "attributes", "direct", "effect", "p", "partit
 run.table("weat_world", table, tolerance={"direct": 0.02, "effect": 0.1, "p": 0.05}, corpus=world).round(4)
 
 # %% [markdown]
-# **What to notice.** One sentence in a hundred suffices: the effect is nearly as large as it can be. Debiasing does what it says:
-# nothing is left along the direction that was found. Measured by *he* and *she*, which were equalised, the prejudice is gone: all
-# associations are equal, there is no effect size to speak of ($0/0$), and $p = 1$. Measured by *his* and *her*, which nobody equalised,
-# it is all still there: the occupations of one side are each other's neighbours as before (Gonen and Goldberg 2019, *Lipstick on a
-# Pig*). A bias that is measured in the way in which it was removed is always gone.
+# **What to notice.** Few sentences suffice: the effect is nearly as large as it can be. Debiasing does what it says: nothing is left
+# along the direction that was found. Measured by *he* and *she*, which were equalised, the prejudice is gone: all associations are
+# equal, there is no effect size to speak of ($0/0$), and $p = 1$. Measured by *his* and *her*, which nobody equalised, it is all still
+# there: the occupations of one side are each other's neighbours as before (Gonen and Goldberg 2019, *Lipstick on a Pig*). A bias that
+# is measured in the way in which it was removed is always gone.
 #
 # ### Exercise 4
 #
