@@ -128,12 +128,13 @@ def train_vectors(method, arguments) -> int:
 
 def classify(arguments) -> int:
     """`lmlib classify`"""
+    from lmlib.measure.neural_classifiers import NeuralConfig
     from lmlib.models.text_classifier import TextClassifierConfig
 
     parser = argparse.ArgumentParser(
         prog="lmlib classify",
         description="How well labels of texts can be told: fastText's classifier beside logistic regression on TF-IDF, with settings "
-        "(of fastText, rate and epochs) chosen inside the training texts.",
+        "(of fastText, rate and epochs) chosen inside the training texts; or, with --net, a neural net stopped by validation.",
         allow_abbrev=False,
     )
     parser.add_argument("--corpus", required=True, help="name of a corpus with labels (see `lmlib corpora`), or path of your own table")
@@ -142,15 +143,22 @@ def classify(arguments) -> int:
     parser.add_argument("--label", metavar="COLUMN", help="column that is the label")
     parser.add_argument("--folds", type=int, default=10, help="where no test part is published (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="how often to train where one is (default: %(default)s)")
-    parser.add_argument("--claim", metavar="NAME", help="claim the accuracies as NAME_fasttext and NAME_logistic, for results/")
+    parser.add_argument(
+        "--claim", metavar="NAME", help="claim the accuracies as NAME_fasttext and NAME_logistic, or NAME_acc, for results/"
+    )
+    parser.add_argument("--net", choices=presets(NeuralConfig), help="a neural net: recurrent layers or a convolution")
     add_fields(parser.add_argument_group("fastText"), TextClassifierConfig, without=("learning_rate", "epochs"))
     options = parse(parser, arguments)
 
     from lmlib.record import classifying
 
-    config = TextClassifierConfig(**_given(options, TextClassifierConfig))
+    given = _given(options, TextClassifierConfig)
+    if options.net and given:
+        raise ConfigError(f"{', '.join(given)}: settings of fastText, but the classifier is the net {options.net!r}")
+    run = classifying.classify_net if options.net else classifying.classify
+    config = getattr(NeuralConfig, options.net)() if options.net else TextClassifierConfig(**given)
     columns = {"text": options.text, "label": options.label}
-    classifying.classify(options.corpus, options.out, config, **columns, k=options.folds, seeds=options.seeds, claim=options.claim)
+    run(options.corpus, options.out, config, **columns, k=options.folds, seeds=options.seeds, claim=options.claim)
     return 0
 
 
@@ -172,7 +180,7 @@ VECTORS = {  # as in lmlib.record.methods, which loads jax
 COMMANDS = {
     "corpora": (corpora, "list the named corpora, and where they are"),
     "train": (train, f"train word vectors ({', '.join(VECTORS)})"),
-    "classify": (classify, "tell the labels of texts: fastText's classifier beside logistic regression"),
+    "classify": (classify, "tell the labels of texts: fastText's classifier beside logistic regression, or a neural net"),
     "reproduce": (reproduce, "run the notebooks and compare their tables with results/"),
 }
 

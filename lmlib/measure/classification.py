@@ -62,8 +62,8 @@ def classification(true, predicted) -> Classification:
 
 
 def _by_class(confusion):
-    """Precision, recall and F1 of each class, (C,) each."""
-    right, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    """Precision, recall and F1 of each class, (…, C) each, of confusion matrices (…, C, C)."""
+    right, true, predicted = np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-1), confusion.sum(axis=-2)
     return right / np.maximum(predicted, 1), right / np.maximum(true, 1), 2 * right / np.maximum(true + predicted, 1)
 
 
@@ -83,6 +83,31 @@ def wilson_interval(right: int, n: int, confidence: float = 0.95) -> tuple[float
     z, p = float(norm.ppf((1 + confidence) / 2)), right / n
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+
+
+def bootstrap_intervals(confusion, confidence: float = 0.95, draws: int = 10_000, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """Percentile intervals of the scores by the bootstrap (Efron 1979): what they are on as many texts drawn from these, with replacement.
+
+    A text counts only by its true and its predicted label, so to draw texts is to draw confusion matrices from a multinomial distribution.
+
+    Args:
+      confusion: (C, C) counts, rows the true labels.
+      confidence: what share of the draws lies inside.
+      draws: how many.
+      seed: of the draws.
+
+    Returns:
+      (low, high) of "accuracy", "macro_precision", "macro_recall" and "macro_f1". A class that a draw has not, counts 0 there.
+    """
+    confusion = np.asarray(confusion, np.int64)
+    n, classes = int(confusion.sum()), len(confusion)
+    if n < 1 or not 0 < confidence < 1 or draws < 1:
+        raise ConfigError(f"bootstrap_intervals needs texts, 0 < confidence < 1 and draws >= 1, got {n}, {confidence}, {draws}")
+    drawn = np.random.default_rng(seed).multinomial(n, confusion.reshape(-1) / n, size=draws).reshape(draws, classes, classes)
+    scores = np.stack([np.trace(drawn, axis1=1, axis2=2) / n, *(score.mean(axis=-1) for score in _by_class(drawn))])
+    low, high = np.quantile(scores, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)
+    names = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
+    return {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
 
 
 def folds(labels, k: int = 10, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,9 +1,10 @@
-"""The run of `lmlib classify`: two classifiers on one corpus with labels, as tables and claims in a run folder."""
+"""The runs of `lmlib classify`: two classifiers on one corpus with labels, or a neural net, as tables and claims in a run folder."""
 
 from pathlib import Path
 
 import pandas as pd
 
+from lmlib.measure.neural_classifiers import NeuralConfig, score_net
 from lmlib.measure.text_classifiers import compare, corpora_of, summary
 from lmlib.models.text_classifier import TextClassifierConfig
 from lmlib.record.runs import FinishedRun, finished_run, load_run, open_run
@@ -52,4 +53,51 @@ def classify(
         for classifier, group in parts.groupby("classifier", sort=False) if claim else ():
             unit = "accuracy" if published else f"accuracy, {k} folds"
             run.claim(f"{claim}_{classifier}", group["accuracy"].tolist(), unit=unit, better="high")
+    return load_run(folder)
+
+
+def classify_net(source, folder, config: NeuralConfig, *, text=None, label=None, k=10, seeds=3, claim: str | None = None) -> FinishedRun:
+    """Train and score a neural net, and record it; a finished run is left as it is.
+
+    The run has the tables `parts` (a row a fold, or seed, with scores and intervals), `accuracy` (mean and standard deviation over them)
+    and `history` (a row an epoch).
+
+    Args:
+      source, folder, text, label: as for `classify`.
+      config, k, seeds: as for `lmlib.measure.neural_classifiers.score_net`.
+      claim: name of the result; the accuracy is claimed as `<claim>_acc`.
+
+    Raises:
+      MismatchError, LockedError: as for `classify`.
+    """
+    folder = Path(folder)
+    corpora = corpora_of(source, text=text, label=label)
+    published = len(corpora) > 1
+    settings = {"config": config, "text": text, "label": label} | ({} if published else {"folds": k})
+    given = {"parameters": settings, "seeds": range(seeds if published else k), "corpus": corpora}
+    if finished := finished_run(folder, **given):
+        print(f"{folder}: this run is finished")
+        return finished
+
+    def tell(row):
+        print("{part}, epoch {epoch}: loss {loss:.4f}, in validation {validation_loss:.4f}, ".format(**row), end="")
+        print(f"accuracy {row['validation_accuracy']:.4f}", flush=True)
+
+    with open_run(folder, **given, existing="replace") as run:
+        rows, histories = [], []
+        for row, history in score_net(corpora, config, k, seeds, tell):
+            run.time(row["part"], row.pop("seconds"))
+            print(f"{row['part']}: accuracy {row['accuracy']:.4f} (epoch {row['epoch']})", flush=True)
+            rows.append(row)
+            histories += history
+        parts, history = pd.DataFrame(rows), pd.DataFrame(histories)
+        table = summary(parts.assign(classifier="net", macro_f1=parts["f1"])).drop(columns="classifier")
+        tolerance = max(LEAST_TOLERANCE, 4 * table["sd"].max())
+        kept = ("part", "texts", "longer")  # whatever the processor; an epoch more or less is within what rounding does
+        run.table("parts", parts, tolerance={name: None if name in ("right", "epoch") else tolerance for name in parts if name not in kept})
+        run.table("accuracy", table, tolerance=dict.fromkeys(("accuracy", "low", "high", "macro_f1", "sd"), tolerance))
+        run.table("history", history, tolerance={name: None for name in history if name not in ("part", "epoch")})
+        if claim:
+            unit = "accuracy" if published else f"accuracy, {k} folds"
+            run.claim(f"{claim}_acc", parts["accuracy"].tolist(), unit=unit, better="high")
     return load_run(folder)
