@@ -148,15 +148,19 @@ def classify(arguments) -> int:
     )
     parser.add_argument("--net", choices=presets(NeuralConfig), help="a neural net: recurrent layers or a convolution")
     add_fields(parser.add_argument_group("fastText"), TextClassifierConfig, without=("learning_rate", "epochs"))
+    group = parser.add_argument_group("--net", "besides normalisation, segmentation and batch size; defaults are those of the net")
+    add_fields(group, NeuralConfig, without={"net", "optim"} | {field.name for field in dataclasses.fields(TextClassifierConfig)})
     options = parse(parser, arguments)
 
     from lmlib.record import classifying
 
-    given = _given(options, TextClassifierConfig)
-    if options.net and given:
-        raise ConfigError(f"{', '.join(given)}: settings of fastText, but the classifier is the net {options.net!r}")
-    run = classifying.classify_net if options.net else classifying.classify
-    config = getattr(NeuralConfig, options.net)() if options.net else TextClassifierConfig(**given)
+    net = options.__dict__.pop("net")
+    given, others = _given(options, NeuralConfig), _given(options, TextClassifierConfig)
+    given, others = (given, others) if net else (others, given)
+    if none := sorted(others.keys() - given.keys()):
+        raise ConfigError(f"{', '.join(none)}: no setting of {f'the net {net!r}' if net else 'fastText'}")
+    run = classifying.classify_net if net else classifying.classify
+    config = (getattr(NeuralConfig, net) if net else TextClassifierConfig)(**given)
     columns = {"text": options.text, "label": options.label}
     run(options.corpus, options.out, config, **columns, k=options.folds, seeds=options.seeds, claim=options.claim)
     return 0

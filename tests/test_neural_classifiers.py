@@ -136,7 +136,7 @@ def test_the_command_records_tables_and_a_claim(tmp_path, capsys, monkeypatch):
     texts, labels = reviews(120, 6)
     path = tmp_path / "mine.tsv"
     path.write_text("text\ttopic\n" + "".join(f"{text}\t{label}\n" for text, label in zip(texts, labels, strict=True)))
-    monkeypatch.setattr(NeuralConfig, "tiny", classmethod(lambda cls, tiny=NeuralConfig.tiny: tiny(epochs=2)))
+    monkeypatch.setattr(NeuralConfig, "tiny", classmethod(lambda cls, tiny=NeuralConfig.tiny, **given: tiny(epochs=2, **given)))
     command = ["classify", "--net", "tiny", "--corpus", str(path), "--label", "topic", "--out", str(tmp_path / "run"), "--folds", "2"]
     assert main([*command, "--claim", "mine"]) == 0
     run = load_run(tmp_path / "run")
@@ -148,5 +148,12 @@ def test_the_command_records_tables_and_a_claim(tmp_path, capsys, monkeypatch):
     assert "epoch 2: loss" in capsys.readouterr().out
     assert main([*command, "--claim", "mine"]) == 0
     assert "is finished" in capsys.readouterr().out
+    assert run.record["parameters"]["config"]["max_length"] == 30
     assert main([*command, "--hidden", "20"]) == 1
-    assert "settings of fastText" in capsys.readouterr().err
+    assert "hidden: no setting of the net 'tiny'" in capsys.readouterr().err
+    assert main([*command, "--max-length", "9", "--segmentation", "cjk"]) == 1  # another run than the one in the folder
+    told = capsys.readouterr().err
+    assert "max_length: 30 there, 9 here" in told
+    assert "segmentation" in told
+    assert main(["classify", "--corpus", str(path), "--label", "topic", "--out", str(tmp_path / "x"), "--keep", "end"]) == 1
+    assert "keep: no setting of fastText" in capsys.readouterr().err

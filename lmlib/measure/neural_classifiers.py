@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -35,15 +35,15 @@ class NeuralConfig:
     normalisation: str = "lower"  # see `lmlib.text.tokenizers.WordTokenizer`
     segmentation: str = "punctuation"
     max_length: int = 400  # words that are read of a text; how many texts are longer is told in the results
-    keep: Literal["start", "end"] = "start"  # which words of a longer text
-    buckets: int = 6  # texts of similar length are trained on together: so many lengths
+    keep: str = "start"  # which words of a longer text: "start" or "end"
+    length_groups: int = 6  # texts of similar length are trained on together: so many lengths
     batch_size: int = 32
     epochs: int = 10  # at most
     patience: int = 2  # epochs without a better accuracy in validation, after which training ends
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self):
-        for name in ("max_length", "buckets", "batch_size", "epochs", "patience"):
+        for name in ("max_length", "length_groups", "batch_size", "epochs", "patience"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"NeuralConfig.{name} must be at least 1, got {getattr(self, name)}")
         if self.keep not in ("start", "end"):
@@ -53,7 +53,7 @@ class NeuralConfig:
     def tiny(cls, **changes):
         """For tests."""
         net = ClassifierConfig(200, d_embed=8, hidden=(8,), bidirectional=True, pooling="max")
-        return cls(**{"net": net, "max_length": 30, "buckets": 1, "epochs": 6, "optim": OptimConfig(learning_rate=0.02)} | changes)
+        return cls(**{"net": net, "max_length": 30, "length_groups": 1, "epochs": 6, "optim": OptimConfig(learning_rate=0.02)} | changes)
 
     @classmethod
     def lstm_100(cls, **changes):
@@ -131,7 +131,7 @@ def train_net(texts: Sequence[str], labels, config: NeuralConfig, seed: int = 0,
     tokenizer = WordTokenizer.train(ours, max_size=max(config.net.vocab_size - 1, 1), **cut)
     sequences, _ = encode(tokenizer, ours, config)
     unseen, _ = encode(tokenizer, [texts[i] for i in held_back], config)
-    boundaries = tuple(sorted({*quantile_boundaries([len(one) for one in sequences], config.buckets), config.max_length}))
+    boundaries = tuple(sorted({*quantile_boundaries([len(one) for one in sequences], config.length_groups), config.max_length}))
     batches = LabelledSequences(sequences, number[rows], config.batch_size, seed, boundaries, vocab_size=tokenizer.vocab_size)
 
     net = replace(config.net, vocab_size=tokenizer.vocab_size, classes=len(names))
