@@ -232,7 +232,9 @@ def test_dropout_is_a_function_of_the_key_and_on_average_none():
     assert_array_equal(draws[:5], many(definition, params, batch, keys)[:5])
     assert np.std(draws, axis=0).min() > 0.1
     assert_allclose(draws.mean(axis=0), call(definition, "forward", params, *batch), atol=0.1)  # linear in what is dropped
-    for fields in ({"dropout_words": 0.5}, {"state_dropout": 0.5}, {"hidden": (4, 4), "dropout": 0.5}, {"dense": 9, "dropout": 0.5}):
+    draws = many(*net(hidden=(4, 1), dropout=0.5), batch, keys[:20])
+    assert min(len(np.unique(logits)) for logits in draws[:, :, 0].T) > 2  # not only of the one number that is left of a text
+    for fields in ({"dropout_words": 0.5}, {"state_dropout": 0.5}, {"dense": 9, "dropout": 0.5}):
         draws = many(*net(**fields), batch, keys[:8])
         seen = np.array([True, "state_dropout" not in fields, True])  # there is no state before the first word
         assert_array_equal(np.std(draws, axis=0).max(axis=1) > 1e-3, seen, err_msg=str(fields))
