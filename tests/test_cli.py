@@ -363,7 +363,7 @@ def test_every_field_of_the_config_is_an_option(capsys):
     for name, value in vars(word2vec.SkipGramConfig()).items():
         assert f"--{name.replace('_', '-')} {type(value).__name__.upper()}" in told
         assert f"(default: {value:g})" in told
-    assert "--window INT largest radius" in told  # the comment beside the field
+    assert "--window INT largest distance" in told  # the comment beside the field
 
 
 @pytest.mark.parametrize("method", cli.VECTORS)
