@@ -7,8 +7,9 @@ the softmax is that of arXiv 1310.4546, equation 4.
 The input of a centre is h = (1/n) sum_j v_j over the n words of its window, so a context word's gradient is that of h divided by n. The
 authors' program and gensim leave the division out: n words move n times as far as the loss asks for (Irsoy, Benton, Stratos 2021,
 "Corrected CBOW Performs as well as Skip-gram", arXiv 2012.15332). Here the gradient is the true one, and `gradient="word2vec.c"` is the
-program's. It needs a rate about twice as high. On WikiText-2, each with the best settings of a grid, the two are a standard deviation
-apart on word similarity, in favour of the true one (five seeds, see results/benchmarks/tuning_word2vec.json): a tendency, no more.
+program's. It needs a rate about twice as high. On WikiText-2, both in blocks of 64 centres with 16 noise words and each at the best rate
+and cap of a grid, the two are a standard deviation apart on word similarity, in favour of the true one (five seeds, see
+results/benchmarks/tuning_word2vec.json): a tendency, no more.
 
 A step takes `blocks` blocks of `block` neighbouring centres, as in `word2vec`, which says how stale rows, frequent words and words that a
 passage repeats are kept from overshooting. The means of a block are sums over shifted copies of its span, and so are their gradients.

@@ -181,8 +181,8 @@ def band(config, left_NB, right_NB):
 def window_weights(config, left_NB, right_NB):
     """How much each pair of a token of a span and a centre weighs where windows have the largest radius: (N, S, B) float32.
 
-    The authors draw each window's radius, "since the more distant words are usually less related" (arXiv 1301.3781, section 3.2): uniformly
-    from 1 … window, so that a pair at distance d is taken with chance (window + 1 - d) / window. Where a loss is a sum over pairs, taking
+    The authors sample distant words less by drawing each window's radius (arXiv 1301.3781, section 3.2): uniformly from 1 … window, so that
+    a pair at distance d is taken with chance (window + 1 - d) / window. Where a loss is a sum over pairs, taking
     each with that weight is the expectation of drawing it: the same gradient on average, and less noise in it.
     """
     distance = np.abs(np.arange(config.block + 2 * config.window)[:, None] - config.window - np.arange(config.block)[None, :])

@@ -30,9 +30,7 @@ def classify(
     """
     folder, config = Path(folder), config or TextClassifierConfig()
     corpora = corpora_of(source, text=text, label=label)
-    published = len(corpora) > 1
-    settings = {"config": config, "text": text, "label": label} | ({} if published else {"folds": k})
-    given = {"parameters": settings, "seeds": range(seeds if published else k), "corpus": corpora}
+    given, unit = _arguments(corpora, config, text, label, k, seeds)
     if finished := finished_run(folder, **given):
         print(f"{folder}: this run is finished")
         return finished
@@ -51,7 +49,6 @@ def classify(
         run.table("parts", parts, tolerance=scores | {"right": None, "setting": None})
         run.table("accuracy", table, tolerance=scores | {"sd": tolerance})
         for classifier, group in parts.groupby("classifier", sort=False) if claim else ():
-            unit = "accuracy" if published else f"accuracy, {k} folds"
             run.claim(f"{claim}_{classifier}", group["accuracy"].tolist(), unit=unit, better="high")
     return load_run(folder)
 
@@ -72,9 +69,7 @@ def classify_net(source, folder, config: NeuralConfig, *, text=None, label=None,
     """
     folder = Path(folder)
     corpora = corpora_of(source, text=text, label=label)
-    published = len(corpora) > 1
-    settings = {"config": config, "text": text, "label": label} | ({} if published else {"folds": k})
-    given = {"parameters": settings, "seeds": range(seeds if published else k), "corpus": corpora}
+    given, unit = _arguments(corpora, config, text, label, k, seeds)
     if finished := finished_run(folder, **given):
         print(f"{folder}: this run is finished")
         return finished
@@ -98,6 +93,13 @@ def classify_net(source, folder, config: NeuralConfig, *, text=None, label=None,
         run.table("accuracy", table, tolerance=dict.fromkeys(("accuracy", "low", "high", "macro_f1", "sd"), tolerance))
         run.table("history", history, tolerance={name: None for name in history if name not in ("part", "epoch")})
         if claim:
-            unit = "accuracy" if published else f"accuracy, {k} folds"
             run.claim(f"{claim}_acc", parts["accuracy"].tolist(), unit=unit, better="high")
     return load_run(folder)
+
+
+def _arguments(corpora, config, text, label, k, seeds):
+    """What a run is told by, and the unit of its claims: seeds are of training where a test part is published, of the folds elsewhere."""
+    published = len(corpora) > 1
+    settings = {"config": config, "text": text, "label": label} | ({} if published else {"folds": k})
+    given = {"parameters": settings, "seeds": range(seeds if published else k), "corpus": corpora}
+    return given, "accuracy" if published else f"accuracy, {k} folds"
