@@ -99,6 +99,20 @@ def test_it_keeps_to_the_rules_of_thumb(name):
 
 
 @every_notebook
+def test_its_formulas_are_whole(name):
+    """What opens closes, in display and in line; a formula that ends in a space has lost a line."""
+    for cell in notebook(name).cells:
+        if cell.cell_type != "markdown":
+            continue
+        text = re.sub(r"`[^`]*`", "", cell.source)
+        parts = text.split("$$")
+        assert len(parts) % 2, f"a display formula is not closed: {cell.source}"
+        assert not [formula for formula in parts[1::2] if re.search(r"\\q?quad\s*$", formula)], f"an unfinished formula: {cell.source}"
+        for paragraph in "\n\n".join(parts[::2]).split("\n\n"):
+            assert paragraph.replace(r"\$", "").count("$") % 2 == 0, f"a formula in line is not closed: {paragraph}"
+
+
+@every_notebook
 def test_its_file_is_tidy(name):
     path = FOLDER / f"{name}.ipynb"
     text = path.read_text("utf-8")

@@ -105,6 +105,7 @@ def keep(name, frame, tolerance, corpus, digits=2):
 # 1948, on English), and estimates what it then needs by counting and dividing:
 #
 # $$p(w_1 \dots w_T) \approx \prod_{t=1}^{T} p(w_t \mid h_t), \qquad h_t = w_{t-n+1} \dots w_{t-1}, \qquad
+# p(w \mid h) = \frac{c(hw)}{\sum_{v} c(hv)} .$$
 #
 # $c(hw)$ is how often the words $h$ and then $w$ occur in the training text. Of all estimates, this one makes the training text
 # most probable, hence its name, **maximum likelihood** (MLE). By hand on three sentences, for $n = 2$; the sentence that we ask
@@ -158,6 +159,7 @@ check(probability, (lambda p: np.isclose(p, 2 / 9), "five factors, of which two 
 # number as a count: between how many equally likely tokens does it hesitate? (Jelinek et al. 1977)
 #
 # $$H = -\frac{1}{N} \sum_{i=1}^{N} \log_2 p(w_i \mid h_i), \qquad
+# \text{perplexity} = 2^H .$$
 #
 # By hand on *the queen drinks tea*, whose factors are 1, 2/3, 1, 2/3 and 1:
 
@@ -260,7 +262,10 @@ check(answer, (lambda pp: np.isclose(pp, 2 ** (8 / 3)), "they cost 1, 2 and 5 bi
 # its first word, $N(h) = \sum_w c(hw)$, and $T(h)$ the number of *different* words seen after $h$:
 #
 # $$\begin{aligned}
-# & p(w \mid h) = \frac{\max(c(hw) - D, 0)}{N(h)} + \frac{D\, T(h)}{N(h)}\, p(w \mid h')
+# \text{add-}k: \quad & p(w \mid h) = \frac{c(hw) + k}{N(h) + k V} \\
+# \text{Witten and Bell (1991)}: \quad & p(w \mid h) = \frac{c(hw) + T(h)\, p(w \mid h')}{N(h) + T(h)} \\
+# \text{absolute}: \quad & p(w \mid h) = \frac{\max(c(hw) - D, 0)}{N(h)} + \frac{D\, T(h)}{N(h)}\, p(w \mid h')
+# \end{aligned}$$
 #
 # Add-$k$ gives the same to every unseen word. The others ask the *shorter context*, and that one a shorter one, down to no
 # words at all and then to $1/V$: this is **interpolation**. By hand in the toy text, with seven words that can be predicted and
@@ -497,6 +502,7 @@ with tempfile.TemporaryDirectory() as folder:
 # (Rabiner 1989):
 #
 # $$p(x, z) = \pi_{z_1} \prod_{t=2}^{L} A_{z_{t-1} z_t} \prod_{t=1}^{L} B_{z_t x_t}, \qquad
+# p(x) = \sum_z p(x, z) .$$
 #
 # Three questions: how probable is $x$, whatever the path? Which path is most probable (Viterbi)? And what is known of each $z_t$ alone (the
 # posterior)? There are $S^L$ paths. By hand, with two states and three tokens, we go through all eight:
