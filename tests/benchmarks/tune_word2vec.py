@@ -80,7 +80,7 @@ COST = {  # what makes a point of our grid slow; nothing in the peer's changes i
 }
 
 
-def search(method, side, worker, text, folder, grids=None, methods=None):
+def search(method, side, worker, text, folder, grids=None, methods=None, seeds=SEEDS):
     """Score every point of a side's grid; returns the rows, best first, and last the points at which training diverged."""
     rows, diverged = [], []
     setting = (
@@ -88,7 +88,7 @@ def search(method, side, worker, text, folder, grids=None, methods=None):
     )
     for point in (grids or GRIDS)[method][side]:
         scores = []
-        for seed in SEEDS:
+        for seed in seeds:
             name = "-".join([side.split(",")[0], *(f"{key}{value}" for key, value in point.items()), f"seed{seed}"])
             output = folder / f"{name}.bin"
             if not output.exists():
@@ -101,7 +101,7 @@ def search(method, side, worker, text, folder, grids=None, methods=None):
                     break
                 part.replace(output)
             scores.append({name: similarity(WordVectors.load(output), similarity_set(name)) for name in SETS})
-        if len(scores) < len(SEEDS):
+        if len(scores) < len(seeds):
             diverged.append({"parameters": point, "diverged": True})
             print(method, side, point, "diverged", flush=True)
             continue
