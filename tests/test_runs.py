@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import statistics
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -346,6 +347,9 @@ def test_claims_of_methods_and_sizes_as_a_table(tmp_path):
     table = claimed(tmp_path, "enwiki")
     assert table.to_dict("index") == {"sgns_100": {"ws353": "0.650 ± 0.071 (n = 2)", "purity_things": "0.550 ± 0.071 (n = 2)"}}
     unfinished.abandon()
+    taken = [json.loads((tmp_path / f"sgns_100-{seed}/times.json").read_text())["seconds"]["all"] for seed in (1, 2)]
+    assert claimed(tmp_path, "enwiki", time="all").loc["sgns_100", "all"] == statistics.median(taken)
+    assert "work" not in claimed(tmp_path, "enwiki", time="work"), "a time that nobody noted"
     assert claimed(tmp_path / "nothing", "enwiki").empty
 
 

@@ -74,8 +74,12 @@ def benchmark(results, name):
     return pd.DataFrame(rows)
 
 
-def claimed(folder, prefix):
+def claimed(folder, prefix, time=None):
     """What the finished runs below a folder claim as `<prefix>_<method>_<dimensions>_<score>`, in a DataFrame as mean ± sd over seeds.
+
+    Args:
+      folder, prefix: where to look, and for what.
+      time: a name in the runs' times.json, if a column of that name shall give it, the median over the seeds.
 
     Returns:
       A row for each `<method>_<dimensions>`, a column for each score; empty where there are none.
@@ -86,16 +90,20 @@ def claimed(folder, prefix):
     """
     import pandas as pd
 
-    claims, table = {}, {}
+    claims, times, table = {}, {}, {}
     for file in sorted(Path(folder).rglob("run.json")):
         if read_record(file.parent)["finished"]:
             run = load_run(file.parent)
             for name, claim in run.record["claims"].items():
                 claims.setdefault(name, []).append((file.parent.name, run.record, claim))
+            times[file.parent.name] = json.loads((file.parent / "times.json").read_text(encoding="utf-8"))["seconds"].get(time)
     for name, made in claims.items():
         if name.startswith(f"{prefix}_"):
             method, dimensions, score = name.removeprefix(f"{prefix}_").split("_", 2)
-            table.setdefault(f"{method}_{dimensions}", {})[score] = mean_sd(_together(name, made)["values"])
+            row = table.setdefault(f"{method}_{dimensions}", {})
+            row[score] = mean_sd(_together(name, made)["values"])
+            if time and all(noted := [times[run] for run, *_ in made]):
+                row[time] = statistics.median(noted)
     return pd.DataFrame.from_dict(table, orient="index")
 
 

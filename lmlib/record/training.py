@@ -130,12 +130,13 @@ def train_vectors(
         store = _tokens(corpus, tokenizer, folder, text)
         run.time("tokens", time.perf_counter() - start)
         print(f"{corpus.name}, {corpus.split}: {len(store.ids):,} tokens of {len(tokenizer.words):,} words, {len(store):,} documents")
-        start = time.perf_counter()
+        start, work = time.perf_counter(), time.process_time()
         training = methods.METHODS[method].begin(config, tokenizer, store, chunk, folder, seed)
         run.time("preparation", time.perf_counter() - start)
         meta = {"config": to_dict(config), "seed": seed, "chunk": chunk, "tokenizer": tokenizer.digest, "corpus": corpus.sha256}
         state = _train(run, training, seed, save_every, meta)
         vectors = _save(path, format, training, tokenizer, state)
+        run.time("core_seconds", time.process_time() - work)  # from the ids to the vectors, in this process
         _measure(run, corpus, vectors, path, claim)
     print(f"vectors: {path}")
     return path
