@@ -23,7 +23,7 @@ from lmlib.measure.sets import SIMILARITY_SETS
 from lmlib.models import word2vec
 from lmlib.models.subword_vectors import SubwordVectors
 from lmlib.models.vectors import WordVectors
-from lmlib.record import training
+from lmlib.record import resuming, training
 from lmlib.record.methods import METHODS
 from lmlib.record.runs import load_run, open_run, read_metrics
 from lmlib.text.batches import CorpusChunks, write_tokens
@@ -174,14 +174,14 @@ def test_ten_interruptions(text, whole, tmp_path):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_during_training_saves(text, whole, tmp_path, monkeypatch, number, status):
     """Between any two chunks: here after the sixth."""
-    out, log = tmp_path / "run", training._Speed.show
+    out, log = tmp_path / "run", resuming._Speed.show
 
     def show(self, step, *more):
         log(self, step, *more)
         if step == 5:
             signal.raise_signal(number)
 
-    monkeypatch.setattr(training._Speed, "show", show)
+    monkeypatch.setattr(resuming._Speed, "show", show)
     with pytest.raises(SystemExit) as stopped:
         main(command(text, out))
     assert stopped.value.code == status
@@ -205,7 +205,7 @@ def test_a_signal_before_training_leaves_nothing(text, tmp_path, monkeypatch, nu
 def test_a_damaged_checkpoint_or_log_is_made_good(text, whole, tmp_path, monkeypatch):
     """A run that has to go back to an older checkpoint logs again what it logged since."""
     out = tmp_path / "run"
-    monkeypatch.setattr(training._Speed, "show", lambda self, step, *_: step == 11 and signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(resuming._Speed, "show", lambda self, step, *_: step == 11 and signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit):
         main(command(text, out, "--save-every", "5"))
     monkeypatch.undo()

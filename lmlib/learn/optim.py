@@ -1,20 +1,22 @@
 """Which optimiser, at which rate: names of optax, so that a run can be told by its config.
 
 Learning rates as a function of the step, of `steps` in all: constant; linear, to zero; cosine, half a cosine to zero (Loshchilov & Hutter
-2017, arXiv 1608.03983); or "step": constant for a while, then multiplied by a factor every so many steps, as Zaremba et al. 2014
-(arXiv 1409.2329) do. Each may begin with a linear warm-up from zero. The gradient is clipped by its norm first (Pascanu, Mikolov & Bengio
-2013, arXiv 1211.5063).
+2017, arXiv 1608.03983); "step": constant for a while, then multiplied by a factor every so many steps, as Zaremba et al. 2014
+(arXiv 1409.2329) do; or "plateau": multiplied by a factor when the caller, who sees how validation goes, says so (`lower_rate`). Each may
+begin with a linear warm-up from zero. The gradient is clipped by its norm first (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from lmlib.errors import ConfigError
 
 OPTIMISERS = ("sgd", "adadelta", "adam", "adamw")
-SCHEDULES = ("constant", "linear", "cosine", "step")
+SCHEDULES = ("constant", "linear", "cosine", "step", "plateau")
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,11 @@ class OptimConfig:
 
     name: Literal["sgd", "adadelta", "adam", "adamw"] = "adam"
     learning_rate: float = 1e-3  # after the warm-up
-    schedule: Literal["constant", "linear", "cosine", "step"] = "constant"
+    schedule: Literal["constant", "linear", "cosine", "step", "plateau"] = "constant"
     warmup: int = 0  # steps in which the rate rises from zero
     hold: int = 0  # schedule "step": steps before the first fall, those of the warm-up included
     every: int = 0  # schedule "step": steps between two falls
-    factor: float = 0.5  # schedule "step": by which the rate is multiplied
+    factor: float = 0.5  # schedules "step" and "plateau": by which the rate is multiplied
     weight_decay: float = 0.0  # of "adamw"
     clip: float | None = None  # largest norm of the gradient; None does not clip
 
@@ -93,4 +95,34 @@ def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformat
         "adam": lambda: optax.adam(schedule),
         "adamw": lambda: optax.adamw(schedule, weight_decay=config.weight_decay),
     }[config.name]()
+    if config.schedule == "plateau":
+        chosen = optax.chain(chosen, _scale_by_held_rate())
     return chosen if config.clip is None else optax.chain(optax.clip_by_global_norm(config.clip), chosen)
+
+
+class HeldRate(NamedTuple):
+    """The optimiser's state of the schedule "plateau": by what the rate of the config is multiplied now."""
+
+    scale: jax.Array  # ()
+
+
+def _scale_by_held_rate():
+    def update(updates, state, params=None):
+        return jax.tree.map(lambda u: u * state.scale, updates), state
+
+    return optax.GradientTransformation(lambda params: HeldRate(jnp.ones(())), update)
+
+
+def lower_rate(opt_state, factor: float):
+    """The state of an optimiser with the schedule "plateau" once its rate has been multiplied by `factor`.
+
+    Raises:
+      ConfigError: the optimiser has another schedule.
+    """
+
+    def held(leaf):
+        return isinstance(leaf, HeldRate)
+
+    if not any(map(held, jax.tree.leaves(opt_state, is_leaf=held))):
+        raise ConfigError("the rate of this optimiser is not held: lower_rate is for OptimConfig.schedule='plateau'")
+    return jax.tree.map(lambda leaf: HeldRate(leaf.scale * factor) if held(leaf) else leaf, opt_state, is_leaf=held)

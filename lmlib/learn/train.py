@@ -70,7 +70,8 @@ def make_train_step(loss: Callable, optimizer: optax.GradientTransformation) -> 
         new = optax.apply_updates(params, updates), opt_state, carry
         sound = all_finite((value, gradient, carry))
         params, opt_state, carry = jax.tree.map(partial(jnp.where, sound), new, old)
-        state = {"params": params, "opt_state": opt_state, "carry": carry, "step": state["step"] + 1, "skipped": state["skipped"] + ~sound}
+        new = {"params": params, "opt_state": opt_state, "carry": carry, "step": state["step"] + 1, "skipped": state["skipped"] + ~sound}
+        state = state | new  # what else the caller keeps in the state is handed on
         return state, metrics | {"loss": value, "gradient_norm": optax.tree.norm(gradient)}
 
     return train_step
@@ -96,7 +97,15 @@ def run_steps(train_step, state, batches, key):
 
 
 def fit(
-    train_step: Callable, state: dict, batches, *, key: jax.Array, steps: int, steps_per_call: int = 1, max_skipped: int = 10
+    train_step: Callable,
+    state: dict,
+    batches,
+    *,
+    key: jax.Array,
+    steps: int,
+    steps_per_call: int = 1,
+    steps_per_epoch: int | None = None,
+    max_skipped: int = 10,
 ) -> Iterator[tuple[dict, dict]]:
     """Train until `state["step"]` is `steps`, and yield (state, metrics) after each compiled call.
 
@@ -118,6 +127,7 @@ def fit(
       key: of the whole run; step t uses fold_in(key, t).
       steps: the step to stop at, counted from the beginning of the run, not from where it is resumed.
       steps_per_call: how many steps run in one compiled call. Batches of one call must have equal shapes.
+      steps_per_epoch: calls begin anew with each epoch of so many steps, so that none runs over the end of one; None for one long epoch.
       max_skipped: give up after so many skipped steps in a row.
 
     Yields:
@@ -131,10 +141,14 @@ def fit(
     """
     if steps_per_call < 1 or max_skipped < 1:
         raise ConfigError(f"steps_per_call and max_skipped must be at least 1, got {steps_per_call} and {max_skipped}")
+    an_epoch = max(steps, 1) if steps_per_epoch is None else steps_per_epoch
+    if an_epoch < 1:
+        raise ConfigError(f"steps_per_epoch must be at least 1, got {an_epoch}")
     state = jax.tree.map(jnp.copy, state)
     step, flags, in_a_row = int(state["step"]), (), []
     while step < steps:
-        stop = min(steps, step + steps_per_call - step % steps_per_call)
+        in_epoch = step % an_epoch
+        stop = min(steps, step - in_epoch + min(an_epoch, in_epoch + steps_per_call - in_epoch % steps_per_call))
         stacked = _stack([batches[s] for s in range(step, stop)], step)  # the device may still be at work on the call before
         in_a_row = _count_skipped(in_a_row, step, flags, max_skipped)
         (state, metrics), interrupted = _uninterrupted(run_steps, train_step, state, stacked, key)

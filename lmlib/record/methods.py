@@ -2,26 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from lmlib.models import cbow, fasttext, glove, hierarchical, ppmi, word2vec
+from lmlib.record.resuming import Training
 from lmlib.text.batches import CorpusChunks
 from lmlib.text.cooccurrence import count_cooccurrences
-
-
-class Training(NamedTuple):
-    """A run that is about to begin; `lmlib.learn.train.fit` runs it."""
-
-    batches: object  # batches[step]
-    epochs: int
-    steps: int  # calls of the whole run, all epochs together; 0 where `init` does it all
-    train_step: Callable
-    init: Callable  # key -> the state before step 0
-    vectors: Callable  # state -> (V, D) float32 on the host
-    unit: str = "tokens"  # what a call counts in its metrics
-    size: int = 0  # how many of them an epoch has
 
 
 @dataclass(frozen=True)

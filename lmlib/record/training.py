@@ -11,20 +11,14 @@ killed or resumed: vectors and metrics are, bit for bit, those of a run that was
 """
 
 import math
-import os
-import signal
-import sys
 import time
-import warnings
 from pathlib import Path
 
-import jax
 import pandas as pd
 
 from lmlib.config import to_dict
-from lmlib.errors import ConfigError, LmlibError, StorageError, UnknownNameError, nearest, storage_errors
+from lmlib.errors import LmlibError, UnknownNameError, nearest
 from lmlib.learn import checkpoint
-from lmlib.learn.train import fetch, fit, stop_on_sigterm
 from lmlib.measure.categories import SETS as CATEGORY_SETS
 from lmlib.measure.categories import categorisation, category_set, classes_of_world
 from lmlib.measure.embeddings import METHODS, analogies, covered_rows, similarity
@@ -39,8 +33,9 @@ from lmlib.measure.sets import (
 from lmlib.models.vectors import WordVectors
 from lmlib.record import methods
 from lmlib.record.files import digest_of
-from lmlib.record.runs import finished_run, open_run, read_metrics
-from lmlib.record.show import bar, progress
+from lmlib.record.resuming import check_folder, check_seed, first_state, train
+from lmlib.record.runs import finished_run, open_run
+from lmlib.record.show import progress
 from lmlib.text.corpora import registry
 from lmlib.text.fetch import where
 from lmlib.text.phrases import phrase_corpus
@@ -49,7 +44,6 @@ from lmlib.text.tokenizer_base import check_count
 from lmlib.text.tokenizers import WordTokenizer
 
 VECTORS = {"word2vec": "vectors.txt", "word2vec-binary": "vectors.bin", "glove": "vectors.glove.txt"}  # format → file
-SAVE_SECONDS = 60.0  # at the latest
 
 
 def train_vectors(
@@ -97,8 +91,7 @@ def train_vectors(
     folder, words = Path(folder), {"unk": None} | (words or {})
     check_count("chunk", chunk, 1)
     check_count("save_every", 1 if save_every is None else save_every, 1)
-    if not 0 <= seed < 2**32:
-        raise ConfigError(f"seed must be an integer from 0 to 2**32 - 1, got {seed}")
+    check_seed(seed)
     if format not in VECTORS:
         raise UnknownNameError(f"unknown format {format!r} of word vectors{nearest(format, VECTORS)} (formats: {', '.join(VECTORS)})")
     settings = {"model": method, "config": config, "words": dict(words), "split": corpus.split, "text": text, "chunk": chunk}
@@ -108,13 +101,13 @@ def train_vectors(
     given = {"parameters": settings, "seeds": [seed], "corpus": corpus}
     path = folder / VECTORS[format]
 
-    known = _known(folder)
+    known = check_folder(folder, ("tokenizer.json", "tokens", "checkpoints", *VECTORS.values()))
     if known and (run := finished_run(folder, **given)):
         recorded = run.table("vectors").set_index("file")["sha256"]
         if not path.exists() or digest_of(path) != recorded.get(path.name):
             tokenizer = WordTokenizer.load(folder / "tokenizer.json")
             training = methods.METHODS[method].begin(config, tokenizer, _tokens(corpus, tokenizer, folder, text), chunk, folder, seed)
-            state = training.init(_keys(seed)[0])
+            state = first_state(training, seed)
             if training.steps:
                 state, _ = checkpoint.restore(folder / "checkpoints", state)
             _save(path, format, training, tokenizer, state)
@@ -134,23 +127,12 @@ def train_vectors(
         training = methods.METHODS[method].begin(config, tokenizer, store, chunk, folder, seed)
         run.time("preparation", time.perf_counter() - start)
         meta = {"config": to_dict(config), "seed": seed, "chunk": chunk, "tokenizer": tokenizer.digest, "corpus": corpus.sha256}
-        state = _train(run, training, seed, save_every, meta)
+        state = train(run, training, seed, meta, save_every)
         vectors = _save(path, format, training, tokenizer, state)
         run.time("core_seconds", time.process_time() - work)  # from the ids to the vectors, in this process
         _measure(run, corpus, vectors, path, claim)
     print(f"vectors: {path}")
     return path
-
-
-def _known(folder):
-    """Whether the folder holds a run; if not, it must not hold anything of the names that a run writes."""
-    with storage_errors(folder):
-        if (folder / "run.json").exists():
-            return True
-        taken = [name for name in ("tokenizer.json", "tokens", "checkpoints", *VECTORS.values()) if (folder / name).exists()]
-    if taken:
-        raise StorageError(f"{folder} holds {', '.join(taken)}, but no run that made it: choose another folder")
-    return False
 
 
 def _count_words(corpus, words):
@@ -168,87 +150,6 @@ def _stored_vocabulary(folder):
 def _tokens(corpus, tokenizer, folder, text):
     documents = progress(corpus.documents(), label="tokens")
     return write_tokens(documents, tokenizer, folder / "tokens", source=f"{corpus.sha256} {corpus.split} {text}")
-
-
-def _keys(seed):
-    """(the key of the first state, the key of the run)"""
-    return jax.random.split(jax.random.key(seed))
-
-
-def _train(run, training, seed, save_every, meta):
-    """Train from the newest checkpoint, if there is one, to the end; returns the last state."""
-    init_key, key = _keys(seed)
-    state = training.init(init_key)
-    if not training.steps:  # there is nothing to learn step by step
-        return state
-    steps, an_epoch = training.steps, training.steps // training.epochs
-    save_every, losses = save_every or an_epoch, []
-    with stop_on_sigterm(signal.SIGINT) as stop, checkpoint.Checkpoints(run.folder / "checkpoints") as checkpoints:
-        if checkpoints.latest is not None:
-            state, _ = checkpoints.restore(like=state, meta=meta)
-            print(f"going on after {int(state['step']):,} of {steps:,} calls")
-        first = int(state["step"])
-        run.rewind(first - 1)  # what was logged after the checkpoint is logged again
-        start = saved = time.monotonic()
-        calls = fit(training.train_step, state, training.batches, key=key, steps=steps)
-        with _Speed(training, first) as speed:
-            for state, metrics in calls:
-                record = {name: value[0] for name, value in fetch([metrics]).items()}
-                step = int(record.pop("step"))
-                run.log({"step": step, "epoch": step // an_epoch} | record)
-                losses.append(float(record["loss"]))
-                speed.show(step, int(record[training.unit]), losses[-1])
-                done = step + 1
-                if stop.is_set() or done == steps or done % save_every == 0 or time.monotonic() - saved > SAVE_SECONDS:
-                    _make_durable(run.folder / "metrics.jsonl")
-                    checkpoints.save(state, meta)
-                    saved = time.monotonic()
-                if stop.is_set():
-                    print(f"stopped after {done:,} of {steps:,} calls: the same command goes on from there", file=sys.stderr)
-                    sys.exit(stop.status)
-        run.time("training", time.monotonic() - start)
-    if skipped := int(state["skipped"]):
-        warnings.warn(f"{skipped} of {steps} calls were skipped, since their result was not finite: lower the learning rate", stacklevel=2)
-    logged = [record["loss"] for record in read_metrics(run.folder) if record["loss"] is not None]  # None: not finite
-    if logged and losses and losses[-1] > 2 * logged[0]:
-        told = f"the loss is {losses[-1]:.4g}, that of untrained vectors {logged[0]:.4g}"
-        warnings.warn(f"training diverged: {told}; lower the learning rate", stacklevel=2)
-    return state
-
-
-class _Speed:
-    """On a terminal a bar with words (or cells) a second and the loss; elsewhere, as in the log of a cluster, a line an epoch."""
-
-    def __init__(self, training, step):
-        self._calls, self._epochs, self._unit = training.steps // training.epochs, training.epochs, training.unit
-        done = training.size * step // self._calls
-        self._bar = bar(training.epochs * training.size, done, unit=f" {training.unit}")
-        self._start, self._items = None, 0  # counted from the end of the first call on, most of whose time is that of compiling
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._bar.close()
-
-    def show(self, step, items, loss):
-        epoch = step // self._calls + 1
-        self._bar.set_description(f"epoch {epoch} of {self._epochs}", refresh=False)
-        self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-        self._bar.update(items)
-        if self._start is None:
-            self._start = time.monotonic()
-            return
-        self._items += items
-        if self._bar.disable and (step + 1) % self._calls == 0:
-            rate = self._items / (time.monotonic() - self._start)
-            print(f"epoch {epoch} of {self._epochs}: loss {loss:.4g}, {rate:,.0f} {self._unit}/s", flush=True)
-
-
-def _make_durable(path):
-    """A checkpoint survives the loss of power; so must the log up to it."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
 
 
 def _save(path, format, training, tokenizer, state):
