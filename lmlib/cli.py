@@ -60,9 +60,13 @@ def corpora(arguments) -> int:
 
 def train(arguments) -> int:
     """`lmlib train METHOD`"""
-    parser = argparse.ArgumentParser(prog="lmlib train", description="Train word vectors; the same command again resumes the run.")
-    parser.add_argument("method", choices=VECTORS, help="; ".join(f"{name}: {summary}" for name, summary in VECTORS.items()))
-    return train_vectors(parser.parse_args(arguments[:1]).method, arguments[1:])
+    parser = argparse.ArgumentParser(
+        prog="lmlib train", description="Train word vectors or a language model; the same command again resumes the run."
+    )
+    told = "; ".join(f"{name}: {summary}" for name, summary in (VECTORS | LANGUAGE_MODELS).items())
+    parser.add_argument("method", choices=[*VECTORS, *LANGUAGE_MODELS], help=told)
+    method = parser.parse_args(arguments[:1]).method
+    return train_vectors(method, arguments[1:]) if method in VECTORS else train_language_model(arguments[1:])
 
 
 def train_vectors(method, arguments) -> int:
@@ -126,6 +130,46 @@ def train_vectors(method, arguments) -> int:
     return 0
 
 
+def train_language_model(arguments) -> int:
+    """`lmlib train lm …`"""
+    from lmlib.learn.optim import OPTIMISERS, OptimConfig
+    from lmlib.measure.language_models import LanguageModelConfig
+    from lmlib.models.cells import OPTIONS, Cell
+    from lmlib.models.recurrent import RecurrentConfig
+
+    parser = argparse.ArgumentParser(
+        prog="lmlib train lm",
+        description=f"Train a {LANGUAGE_MODELS['lm']}. The same command again goes on where it was stopped.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--corpus", required=True, help="name of a corpus (see `lmlib corpora`), or path of your own text")
+    parser.add_argument("--out", required=True, help="the run folder; the model will be in its folder `model`")
+    parser.add_argument("--text", metavar="COLUMN", help="column that is the text, of a table with several")
+    parser.add_argument("--seed", type=int, default=1, help="of everything random (default: %(default)s)")
+    parser.add_argument("--claim", metavar="NAME", help="claim NAME_test_ppl, or NAME_val_nats where there is no test text, for results/")
+    parser.add_argument("--save-every", type=int, metavar="STEPS", help="default: every epoch, and once a minute")
+    parser.add_argument("--preset", choices=presets(LanguageModelConfig), help="settings to start from, instead of the defaults below")
+    add_fields(parser.add_argument_group("text and training"), LanguageModelConfig, without=("net", "optim"))
+    group = parser.add_argument_group("the net")
+    group.add_argument("--cell", dest="kind", choices=list(OPTIONS), default=argparse.SUPPRESS, help="(default: lstm)")
+    add_fields(group, RecurrentConfig, without=("vocab_size", "cell", "bos", "eos"))
+    group = parser.add_argument_group("the optimiser", "hold and every count epochs here")
+    group.add_argument("--optimizer", dest="name", choices=OPTIMISERS, default=argparse.SUPPRESS, help="(default: adam)")
+    add_fields(group, OptimConfig, without=("name",), defaults=LanguageModelConfig().optim)
+    options = parse(parser, arguments)
+
+    from lmlib.record import modelling
+
+    config = getattr(LanguageModelConfig, options.preset)() if options.preset else LanguageModelConfig()
+    cell = {"cell": Cell(options.kind)} if hasattr(options, "kind") else {}
+    net = dataclasses.replace(config.net, **_given(options, RecurrentConfig), **cell)
+    optim = dataclasses.replace(config.optim, **_given(options, OptimConfig))
+    config = dataclasses.replace(config, net=net, optim=optim, **_given(options, LanguageModelConfig))
+    settings = {"text": options.text, "seed": options.seed, "save_every": options.save_every, "claim": options.claim}
+    modelling.train_language_model(options.corpus, options.out, config, **settings)
+    return 0
+
+
 def classify(arguments) -> int:
     """`lmlib classify`"""
     from lmlib.measure.neural_classifiers import NeuralConfig
@@ -181,9 +225,10 @@ VECTORS = {  # as in lmlib.record.methods, which loads jax
     "fasttext": "skip-gram over character n-grams, also for words never seen",
     "ppmi": "positive pointwise mutual information and its truncated SVD",
 }
+LANGUAGE_MODELS = {"lm": "recurrent language model: RNN, LSTM or GRU over words, characters or byte pairs"}
 COMMANDS = {
     "corpora": (corpora, "list the named corpora, and where they are"),
-    "train": (train, f"train word vectors ({', '.join(VECTORS)})"),
+    "train": (train, f"train word vectors ({', '.join(VECTORS)}) or a language model (lm)"),
     "classify": (classify, "tell the labels of texts: fastText's classifier beside logistic regression, or a neural net"),
     "reproduce": (reproduce, "run the notebooks and compare their tables with results/"),
 }
@@ -194,15 +239,31 @@ def presets(config_class):
     return [name for name, value in vars(config_class).items() if isinstance(value, classmethod)]
 
 
-def add_fields(parser, config_class, without=()):
-    """Add an option for each other field of a config, with its type, its default and its comment; one that is not given is not set."""
+def add_fields(parser, config_class, without=(), defaults=None):
+    """Add an option for each other field of a config, with its type, its default and its comment; one that is not given is not set.
+
+    Args:
+      defaults: a config with the values that are told as the defaults, if not those of the class.
+    """
     sources = [inspect.getsource(one) for one in reversed(config_class.__mro__) if dataclasses.is_dataclass(one)]
     hints, comments = typing.get_type_hints(config_class), dict(_COMMENT.findall("".join(sources)))
     for field in (field for field in dataclasses.fields(config_class) if field.name not in without):
-        kind = hints[field.name]
-        told = f"{comments.get(field.name, '')} (default: {field.default if kind is str else format(field.default, 'g')})".strip()
+        default = field.default if defaults is None else getattr(defaults, field.name)
+        default = format(default, "g") if type(default) in (int, float) else {None: "none"}.get(default, default)
+        told = f"{comments.get(field.name, '')} (default: {default})".strip().replace("%", "%%")
         option = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(option, type=kind, metavar=kind.__name__.upper(), default=argparse.SUPPRESS, help=told.replace("%", "%%"))
+        parser.add_argument(option, default=argparse.SUPPRESS, help=told, **_read_as(hints[field.name]))
+
+
+def _read_as(hint):
+    """How an option of this type is read: what `add_argument` has to know."""
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    if typing.get_origin(hint) is typing.Literal:
+        return {"choices": kinds}
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    kind = kinds[0] if kinds else hint  # "int | None": None is the default, and is not written
+    return {"type": kind, "metavar": kind.__name__.upper()}
 
 
 def _given(options, config_class):

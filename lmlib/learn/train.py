@@ -48,7 +48,7 @@ def init_train_state(params, optimizer: optax.GradientTransformation, carry=None
     return initial_state(params, optimizer.init(params), carry)
 
 
-def make_train_step(loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
+def make_train_step(loss: Callable, optimizer: optax.GradientTransformation, pieces: int = 1) -> Callable:
     """The step of gradient descent: train_step(state, batch, key) -> (state, metrics), pure and not yet compiled.
 
     If the loss, its gradient or its carry is not finite, the step is skipped: parameters, optimiser and carry stay as they were, bit for
@@ -58,14 +58,25 @@ def make_train_step(loss: Callable, optimizer: optax.GradientTransformation) -> 
     Args:
       loss: loss(params, carry, batch, key) -> (value, (carry, metrics)), value a scalar.
       optimizer: of optax.
+      pieces: gradient accumulation: a batch, and the carry, is cut into so many pieces along its first axis, whose gradients are worked
+        out one after the other, so that memory is needed for the activations of one piece alone. A piece weighs as much as it has tokens
+        or texts, as the loss counts them; the step is that of the whole batch, up to rounding (and dropout, which is drawn by piece).
 
     Returns:
       A function whose metrics are those of the loss, the value itself as "loss" and the norm of the gradient as "gradient_norm".
+
+    Raises:
+      ShapeError: (when the step is traced) the rows of a batch cannot be shared out evenly.
     """
+    evaluate = jax.value_and_grad(loss, has_aux=True)
+    if pieces > 1:
+        evaluate = partial(_by_pieces, evaluate, pieces)
+    elif pieces < 1:
+        raise ConfigError(f"pieces must be at least 1, got {pieces}")
 
     def train_step(state, batch, key):
         params, opt_state, carry = old = state["params"], state["opt_state"], state["carry"]
-        (value, (carry, metrics)), gradient = jax.value_and_grad(loss, has_aux=True)(params, carry, batch, key)
+        (value, (carry, metrics)), gradient = evaluate(params, carry, batch, key)
         updates, opt_state = optimizer.update(gradient, opt_state, params)
         new = optax.apply_updates(params, updates), opt_state, carry
         sound = all_finite((value, gradient, carry))
@@ -75,6 +86,32 @@ def make_train_step(loss: Callable, optimizer: optax.GradientTransformation) -> 
         return state, metrics | {"loss": value, "gradient_norm": optax.tree.norm(gradient)}
 
     return train_step
+
+
+def _by_pieces(evaluate, pieces, params, carry, batch, key):
+    """What `evaluate` gives for a batch, worked out piece by piece: means weighted by the number of tokens or texts, and sums of counts."""
+
+    def cut(leaf):
+        if len(leaf) % pieces:
+            raise ShapeError(f"a batch of {len(leaf)} rows cannot be cut into {pieces} equal pieces")
+        return leaf.reshape(pieces, -1, *leaf.shape[1:])
+
+    def one(inputs):
+        i, carry, batch = inputs
+        (value, (carry, counts)), gradient = evaluate(params, carry, batch, jax.random.fold_in(key, i))
+        weight = jnp.float32(next((counts[name] for name in ("tokens", "texts") if name in counts), 1))
+        return (jax.tree.map(lambda x: weight * x, (value, gradient)), counts, weight), carry
+
+    def add(total, inputs):
+        found, carry = one(inputs)
+        return jax.tree.map(jnp.add, total, found), carry
+
+    inputs = jnp.arange(pieces), *jax.tree.map(cut, (carry, batch))
+    shapes, _ = jax.eval_shape(one, jax.tree.map(lambda x: x[0], inputs))
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    ((value, gradient), counts, weight), carry = jax.lax.scan(add, nothing, inputs)
+    value, gradient = jax.tree.map(lambda x: x / jnp.maximum(weight, 1), (value, gradient))
+    return (value, (jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carry), counts)), gradient
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)

@@ -50,7 +50,8 @@ class LanguageModelConfig:
     batch_size: int = 20  # streams
     length: int = 35  # steps that the gradient goes back through
     epochs: int = 10
-    optim: OptimConfig = field(default_factory=OptimConfig)  # its `hold` and `every` count epochs here
+    # its `hold` and `every` count epochs here
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig("adam", 2e-3, "cosine", clip=1.0))
     keep: Literal["last", "best"] = "last"  # the model after the last epoch, or after that of the best validation
 
     def __post_init__(self):
@@ -93,7 +94,7 @@ class LanguageModelConfig:
         """Characters of Shakespeare: the size of Karpathy's char-rnn, 2 × 128, on 50 streams of 50 steps (github.com/karpathy/char-rnn),
         with Adam and half a cosine to zero. A Transformer trained for 3 minutes on a CPU reaches 1.88 nats in validation (nanoGPT)."""
         optim = OptimConfig("adam", 4e-3, "cosine", clip=1.0)
-        given = {"tokens": "characters", "byte_fallback": False, "batch_size": 50, "length": 50, "epochs": 20, "optim": optim}
+        given = {"tokens": "characters", "byte_fallback": False, "batch_size": 50, "length": 50, "epochs": 10, "optim": optim}
         return cls(**{"net": RecurrentConfig.shakespeare(1)} | given | changes)
 
 
