@@ -64,7 +64,7 @@ class FastTextConfig(SkipGramConfig):
     buckets: int = 2_000_000  # that n-grams are hashed into
     blocks: int = 1024  # blocks between composing and distributing; fewer are slower and learn a little more from few words
     parts: int = 16  # steps of word2vec that these are taken in
-    crowd: float = 4.0  # how far words that share a row may move it together
+    crowd: float = 8.0  # how far words that share a row may move it together
 
     def __post_init__(self):
         super().__post_init__()
