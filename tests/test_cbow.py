@@ -1,7 +1,6 @@
 """CBOW with negative sampling against a naive loop, autodiff and what the two gradients of the mean should be."""
 
 import dataclasses
-from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -36,12 +35,13 @@ def naive_step(config, tables, params, drawn, i, rate):
     steps, losses = -(-int(drawn["count"]) // (config.block * config.blocks)), []
     for n in range(config.blocks):
         number = n * steps + i
-        repeats = Counter(ids[number * config.block : (number + 1) * config.block + 2 * config.window].tolist())
         for at in range(number * config.block + config.window, (number + 1) * config.block + config.window):
-            context = [ids[at + d] for d in range(-left[at], right[at] + 1) if d != 0]
-            if not context:
+            around = [at + d for d in range(-left[at], right[at] + 1) if d != 0]
+            if not around:
                 continue
+            context = ids[around]
             c, loss = ids[at], 0.0
+            repeats = {to: int((ids[max(to - cbow.NEAR, 0) : to + cbow.NEAR + 1] == ids[to]).sum()) for to in [at, *around]}
             h = np.mean([old["context"][word] for word in context], axis=0)
             dh = np.zeros_like(h)
             outputs = [(c, 1, 1.0)] + [(word, 0, config.negatives / len(noise[number])) for word in noise[number]]
@@ -49,11 +49,11 @@ def naive_step(config, tables, params, drawn, i, rate):
                 u = old["centre"][o]
                 error = weight * (label - sigmoid(u @ h))
                 dh += error * u
-                new["centre"][o] += rate * share["centre"][o] / (repeats[o] if label else 1) * error * h
+                new["centre"][o] += rate * share["centre"][o] / (repeats[at] if label else 1) * error * h
                 loss -= weight * np.log(sigmoid(u @ h if label else -u @ h))
-            for word in context:
-                part = 1 / len(context) if config.gradient == "true" else 1
-                new["context"][word] += rate * share["context"][word] / repeats[word] * part * dh
+            for to in around:
+                part = 1 / len(around) if config.gradient == "true" else 1
+                new["context"][ids[to]] += rate * share["context"][ids[to]] / repeats[to] * part * dh
             losses.append(loss)
     return new, losses
 
@@ -162,3 +162,9 @@ def test_columns_that_fill_cache_lines_stay_zero_and_are_left_out():
 def test_impossible_settings_are_named(field, value):
     with pytest.raises(ConfigError, match=f"{field}.*{value}"):
         CBOWConfig(**{field: value})
+
+
+def test_repeats_are_counted_near_a_token():
+    """By hand, two tokens to each side: a word counts itself, and neither its copies further off nor the padding around the text."""
+    assert_array_equal(windows.repeats_near(jnp.array([5, 7, 5, 5, 7, 9, 9, 9, 3, 7]), 2), [2, 1, 3, 2, 1, 3, 3, 3, 1, 1])
+    assert_array_equal(windows.repeats_near(jnp.array([4, 4, 4, 4, 4]), 1), [2, 3, 3, 3, 2])

@@ -12,12 +12,13 @@ and cap of a grid, the two are a standard deviation apart on word similarity, in
 results/benchmarks/tuning_word2vec.json): a tendency, no more.
 
 A step takes `blocks` blocks of `block` neighbouring centres, as in `word2vec`, which says how stale rows, frequent words and words that a
-passage repeats are kept from overshooting. The means of a block are sums over shifted copies of its span, and so are their gradients.
-Noise words are shared by the centres of a block. One centre costs few rows, its own and a little of the span's and the noise's: that is
-why CBOW is faster than skip-gram.
+passage repeats are kept from overshooting. Blocks are longer here; so that words which an article repeats do not learn too slowly, the
+repeats of a word are counted among the NEAR tokens to each side of it, not in its block. The means of a block are sums over shifted copies
+of its span, and so are their gradients. Noise words are shared by the centres of a block. One centre costs few rows, its own and a little
+of the span's and the noise's: that is why CBOW is faster than skip-gram.
 
 Shapes: V vocabulary, D dimension (in the tables rounded up, see `windows.init_table`), N blocks a step, B centres a block,
-S span of a block = B + 2 window, K noise words of a block, O outputs of a block = B + K.
+S span of a block = B + 2 window, P = B + 4 window, K noise words of a block, O outputs of a block = B + K.
 """
 
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from lmlib.models import windows
 from lmlib.programs import register
 
 GRADIENTS = ("true", "word2vec.c")
+NEAR = 13  # tokens to each side of a token among which repeats of its word are counted
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,12 @@ class CBOWConfig:
     negatives: int = 5  # k of equation 4: noise words for each centre
     subsample: float = 1e-3  # t of equation 5 of arXiv 1310.4546; 0 keeps every word
     noise_power: float = 0.75  # of the counts, in the distribution of the noise words
-    learning_rate: float = 0.3  # at the beginning; it falls linearly over the run
+    learning_rate: float = 0.4  # at the beginning; it falls linearly over the run
     final_learning_rate: float = 1e-5  # it falls no lower
     epochs: int = 3  # passes over the corpus
-    block: int = 16  # B, neighbouring centres that share their noise words
-    blocks: int = 128  # N, blocks a step
-    shared_negatives: int = 24  # K, noise words of a block; with few of them for each centre analogies suffer first
+    block: int = 64  # B, neighbouring centres that share their noise words
+    blocks: int = 32  # N, blocks a step
+    shared_negatives: int = 36  # K, noise words of a block; with few of them analogies suffer first
     cap: float = 8.0  # updates a step that a row may take at the full learning rate
     gradient: str = "true"  # of the context words; "word2vec.c" does not divide it by their number
 
@@ -105,20 +107,31 @@ def input_vectors(config, params):
     return windows.vectors_of(config, params["context"])
 
 
-draw = windows.draw_with_noise
+def draw(config, tables, batch, key):
+    """Draw everything random about a chunk, and work out each row's share of the rate, which would take longer step by step.
+
+    Returns:
+      What `windows.draw_with_noise` returns, and "share": "context" and "centre" for each of its tokens, already divided by how often
+      the token's word stands near it; "noise" (blocks, K) for the noise words.
+    """
+    drawn = windows.draw_with_noise(config, tables, batch, key)
+    share, repeats = tables["share"], windows.repeats_near(drawn["ids"], NEAR)
+    by_token = {name: share[name][drawn["ids"]] / repeats for name in ("context", "centre")}
+    return drawn | {"share": by_token | {"noise": share["centre"][drawn["noise"]]}}
 
 
 def blocks_of(config, drawn, i):
     """The blocks of step i of a drawn chunk, see `windows.spans_of`.
 
     Returns:
-      tokens (N, S), the ids of the spans, whose inner B are the centres; noise (N, K), the ids of the noise words; inside (N, W, B), 1
-      where a centre's window reaches as far as each of the W distances; size (N, B), the words of each window.
+      tokens (N, S), the ids of the spans, whose inner B are the centres; noise (N, K), the ids of the noise words; weight (N, W, P), the
+      share of a word in the mean of a window, for each of the W distances, see `gather_windows`; size (N, B), the words of each window.
     """
     n, tokens, left, right = windows.spans_of(config, drawn, i)
-    distance = np.array(distances(config))[None, :, None]
+    distance, size = np.array(distances(config))[None, :, None], left + right
     inside = (distance >= -left[:, None, :]) & (distance <= right[:, None, :])
-    return tokens, drawn["noise"][n], inside.astype(jnp.float32), left + right
+    mean = inside / jnp.maximum(size, 1)[:, None, :].astype(jnp.float32)
+    return tokens, drawn["noise"][n], jnp.pad(mean, ((0, 0), (0, 0), (2 * config.window, 2 * config.window))), size
 
 
 def distances(config):
@@ -126,20 +139,22 @@ def distances(config):
     return [d for d in range(-config.window, config.window + 1) if d != 0]
 
 
-def gather_windows(config, weight_NWB, x_NSD):
+def gather_windows(config, weight_NWP, x_NSD):
     """For each centre the weighted sum of the rows around it, (N, B, D): h_b = sum_d weight_d,b x_{b + d}.
 
     A sum over shifted copies reads each row once for each distance, and takes half the time of a product with a band matrix, S / 2W times
-    as many multiplications.
+    as many multiplications. Rows and weights stand between zeros, P = B + 4 window of them as the adjoint needs it, and behind a barrier:
+    the compiler then works them out once, and not again for every distance and column.
     """
-    first, block = config.window, config.block
-    return sum(weight_NWB[:, j, :, None] * x_NSD[:, first + d : first + d + block] for j, d in enumerate(distances(config)))
+    width, block = config.window, config.block
+    x_NPD = jax.lax.optimization_barrier(jnp.pad(x_NSD, ((0, 0), (width, width), (0, 0))))
+    centres = slice(2 * width, 2 * width + block)
+    return sum(weight_NWP[:, j, centres, None] * x_NPD[:, 2 * width + d : 2 * width + d + block] for j, d in enumerate(distances(config)))
 
 
-def spread_windows(config, weight_NWB, h_NBD):
+def spread_windows(config, weight_NWP, h_NBD):
     """The adjoint of `gather_windows`, (N, S, D): each centre's row, with its weights, added to the rows around it."""
     width, span = config.window, config.block + 2 * config.window
-    weight_NWP = jnp.pad(weight_NWB, ((0, 0), (0, 0), (2 * width, 2 * width)))
     h_NPD = jnp.pad(h_NBD, ((0, 0), (2 * width, 2 * width), (0, 0)))
     from_ = [(j, slice(width - d, width - d + span)) for j, d in enumerate(distances(config))]
     return sum(weight_NWP[:, j, at, None] * h_NPD[:, at] for j, at in from_)
@@ -158,27 +173,29 @@ def step_update(config, tables, params, drawn, i, rate):
     Returns:
       The new params.
     """
-    tokens_NS, noise_NK, inside_NWB, size_NB = blocks_of(config, drawn, i)
+    tokens_NS, noise_NK, weight_NWP, size_NB = blocks_of(config, drawn, i)
     inner = slice(config.window, config.window + config.block)
     centre_NB = tokens_NS[:, inner]
     x_NSD, u_NBD, q_NKD = params["context"][tokens_NS], params["centre"][centre_NB], params["centre"][noise_NK]
-    repeats_NS = windows.repeats_of(tokens_NS)
-    rate_NS = rate * tables["share"]["context"][tokens_NS] / repeats_NS
-    rate_NB = rate * tables["share"]["centre"][centre_NB] / repeats_NS[:, inner]
-    rate_NK = rate * tables["share"]["centre"][noise_NK]
+    n, at_NS = windows.places(config, drawn, i)
+    rate_NS, rate_NB = rate * drawn["share"]["context"][at_NS], rate * drawn["share"]["centre"][at_NS[:, inner]]
+    rate_NK = rate * drawn["share"]["noise"][n]
 
-    # Barriers: without them the compiler works out a row again wherever it is used.
-    mean_NWB = inside_NWB / jnp.maximum(size_NB, 1)[:, None, :]
-    h_NBD = jax.lax.optimization_barrier(gather_windows(config, mean_NWB, x_NSD))
+    # Barriers: without them the compiler works out a row, or a weight, again wherever it is used.
+    weight_NWP = jax.lax.optimization_barrier(weight_NWP)
+    h_NBD = jax.lax.optimization_barrier(gather_windows(config, weight_NWP, x_NSD))
     there_NB = size_NB > 0  # a centre without a window has nothing to be predicted from
     weight_NB = there_NB * (config.negatives / config.shared_negatives)
     error_NB = there_NB * jax.nn.sigmoid(-(u_NBD * h_NBD).sum(axis=2))
-    error_NBK = -weight_NB[:, :, None] * jax.nn.sigmoid(jnp.einsum("nbd,nkd->nbk", h_NBD, q_NKD))
-    error_NBK, error_NKB = jax.lax.optimization_barrier((error_NBK, jnp.swapaxes(error_NBK, 1, 2)))
+    # Noise words before centres: the fast order, see `word2vec.ascents`.
+    error_NKB = -weight_NB[:, None, :] * jax.nn.sigmoid(jnp.einsum("nkd,nbd->nkb", q_NKD, h_NBD))
+    error_NKB = jax.lax.optimization_barrier(error_NKB)
+    error_NBK = jax.lax.optimization_barrier(jnp.swapaxes(error_NKB, 1, 2))
 
     dh_NBD = error_NB[:, :, None] * u_NBD + jnp.einsum("nbk,nkd->nbd", error_NBK, q_NKD)
-    taken_NWB = mean_NWB if config.gradient == "true" else inside_NWB
-    dx_NSD = spread_windows(config, taken_NWB, jax.lax.optimization_barrier(dh_NBD)) * rate_NS[:, :, None]
+    if config.gradient == "word2vec.c":
+        dh_NBD = dh_NBD * size_NB[:, :, None]
+    dx_NSD = spread_windows(config, weight_NWP, jax.lax.optimization_barrier(dh_NBD)) * rate_NS[:, :, None]
     du_NBD = (error_NB * rate_NB)[:, :, None] * h_NBD
     dq_NKD = jnp.einsum("nkb,nbd->nkd", error_NKB, h_NBD) * rate_NK[:, :, None]
     output_NO, do_NOD = jnp.concatenate([centre_NB, noise_NK], axis=1), jnp.concatenate([du_NBD, dq_NKD], axis=1)
@@ -188,8 +205,8 @@ def step_update(config, tables, params, drawn, i, rate):
 
 def step_loss(config, tables, params, drawn, i):
     """Mean loss of a centre with its share of noise, in nats, over the blocks of step i."""
-    tokens_NS, noise_NK, inside_NWB, size_NB = blocks_of(config, drawn, i)
-    h_NBD = gather_windows(config, inside_NWB / jnp.maximum(size_NB, 1)[:, None, :], params["context"][tokens_NS])
+    tokens_NS, noise_NK, weight_NWP, size_NB = blocks_of(config, drawn, i)
+    h_NBD = gather_windows(config, weight_NWP, params["context"][tokens_NS])
     u_NBD = params["centre"][tokens_NS[:, config.window : config.window + config.block]]
     noise_NB = jax.nn.log_sigmoid(-jnp.einsum("nbd,nkd->nbk", h_NBD, params["centre"][noise_NK])).sum(axis=2)
     loss_NB = jax.nn.log_sigmoid((u_NBD * h_NBD).sum(axis=2)) + config.negatives / config.shared_negatives * noise_NB

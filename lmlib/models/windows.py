@@ -156,17 +156,25 @@ def steps_in(config, drawn):
     return -(-drawn["count"] // (config.block * config.blocks))
 
 
+def places(config, drawn, i):
+    """Where the blocks of step i of a drawn chunk stand, spread over it: block n starts at token (n steps + i) B.
+
+    Returns:
+      n (N,), the numbers of the blocks; at (N, S), the places of their spans in the drawn arrays.
+    """
+    n = jnp.arange(config.blocks) * steps_in(config, drawn) + i
+    return n, n[:, None] * config.block + np.arange(config.block + 2 * config.window)[None, :]
+
+
 def spans_of(config, drawn, i):
-    """The blocks of step i of a drawn chunk, spread over it: block n starts at token (n steps + i) B.
+    """The blocks of step i of a drawn chunk, see `places`.
 
     Returns:
       n (N,), the numbers of the blocks; tokens (N, S), the ids of their spans, whose inner B are the centres; left, right (N, B), how far
       each centre's window reaches.
     """
-    block, width = config.block, config.window
-    n = jnp.arange(config.blocks) * steps_in(config, drawn) + i
-    at = n[:, None] * block + np.arange(block + 2 * width)[None, :]
-    inner = slice(width, width + block)
+    n, at = places(config, drawn, i)
+    inner = slice(config.window, config.window + config.block)
     return n, drawn["ids"][at], drawn["left"][at[:, inner]], drawn["right"][at[:, inner]]
 
 
@@ -193,6 +201,12 @@ def window_weights(config, left_NB, right_NB):
 def repeats_of(tokens_NS):
     """How often each token's word stands in its span, (N, S): where a passage repeats a word, each of its updates is divided by that."""
     return (tokens_NS[:, :, None] == tokens_NS[:, None, :]).sum(axis=2)
+
+
+def repeats_near(ids, reach):
+    """How often each token's word stands among the `reach` tokens before it, itself and the `reach` after it: (C,) int32, once a chunk."""
+    padded, size = jnp.pad(ids, reach, constant_values=-1), ids.shape[0]
+    return sum((padded[d : d + size] == ids).astype(jnp.int32) for d in range(2 * reach + 1))
 
 
 def init_table(config, vocab_size, key):
