@@ -34,16 +34,16 @@ GRIDS = {
     },
     "cbow-ns": {
         "peer": PEER,
-        # This grid came after the bar's result had been seen, as did all but the first of those below it. They were searched while a word's
-        # repeats were counted in the span of its block, which slows learning where blocks are long; now they are counted near the word.
+        # This grid came after the bar's result had been seen, as did all but the first. The others were searched while a word's repeats
+        # were counted in the span of its block, which slows learning where blocks are long; now they are counted near the word.
         "ours": [
             {"learning_rate": rate, "cap": 8.0, "block": 64, "blocks": 32, "shared_negatives": shared}
             for shared in (32, 36, 40)
             for rate in (0.3, 0.4)
         ],
-        # What the rule took from the first grid (64 centres, 16 noise words) missed the bar by its analogies, which this text hardly
-        # tells; single runs on imdb then led to blocks of 16, which reach them and are slow (1.09 times gensim). Blocks of 64 with as many
-        # noise words as there are fast (1.6 times) and missed the analogies again.
+        # What the rule took from the first grid (last but one below: 64 centres, 16 noise words) missed the bar by its analogies, which
+        # this text hardly tells; single runs on imdb then led to blocks of 16, which reach them and are slow (1.09 times gensim). Blocks
+        # of 64 with as many noise words as there are fast (1.6 times) and missed the analogies again.
         "ours, blocks of 16": [
             {"learning_rate": rate, "cap": cap, "block": 16, "blocks": 128, "shared_negatives": shared}
             for shared in (24, 32)
