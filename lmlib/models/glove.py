@@ -42,7 +42,7 @@ class GloVeConfig:
     window: int = 10  # of the counts
     x_max: float = 10.0  # of equation 9: cells with at least this count weigh 1
     alpha: float = 0.75  # of equation 9
-    learning_rate: float = 0.1
+    learning_rate: float = 0.3
     epochs: int = 15  # passes over the cells
     form: str = "paper"  # of AdaGrad; "program" for comparison with the C program
     damping: float = 1.0  # how far a step may go, as a share of what its curvature allows; 0 does not look
