@@ -66,7 +66,8 @@ def measure(chosen, ours, peer, facts, text, corpus, folder, pairs):
         return f"{folder}/{side}-{seed}.bin"
 
     def arguments(worker, seed):
-        common = {"corpus": text, "seed": seed, "output": output(worker.name, seed), "epochs": EPOCHS}
+        epochs = 1 if worker is peer and not seed else EPOCHS  # nothing compiles there: to warm up is to read the files once
+        common = {"corpus": text, "seed": seed, "output": output(worker.name, seed), "epochs": epochs}
         return common | SETTING | chosen[worker.name]
 
     runs = dict(zip(("ours", "peer"), harness.alternate(ours, peer, arguments, pairs=pairs), strict=True))
@@ -89,9 +90,9 @@ def measure(chosen, ours, peer, facts, text, corpus, folder, pairs):
         quality={side: {name: harness.over_seeds([s[name] for s in of]) for name in of[0]} for side, of in scores.items()},
         seeds=list(range(1, pairs + 1)),
         beside={
-            side: {"hyper_parameters": chosen[side], "first_run_seconds": of[0]["seconds"]}
+            side: {"hyper_parameters": chosen[side]}
             | {part: harness.spread([r[part] for r in of[1:]]) for part in parts}
-            | {key: of[0][key] for key in ("compile_seconds",) if key in of[0]}
+            | ({"first_run_seconds": of[0]["seconds"], "compile_seconds": of[0]["compile_seconds"]} if side == "ours" else {})
             for side, of in runs.items()
         },
         corpus=corpus | {"cells": cells, "vocabulary": distinct},
