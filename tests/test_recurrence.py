@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmlib.errors import ConfigError
-from lmlib.measure.recurrence import gate_values, gradient_by_lag
+from lmlib.measure.recurrence import gate_values, gradient_by_lag, reach
 from lmlib.models.cells import GRU, LSTM, RNN, Cell, shapes, step
 
 D, H, B, L = 3, 4, 2, 6
@@ -109,3 +109,17 @@ def test_the_gradient_at_a_lag_is_that_of_the_steps_after_it(cell):
 
         squares = sum(jnp.square(part).sum(axis=-1) for part in jax.grad(rest)(carry))
         assert_allclose(found[L - 1 - t], np.sqrt(squares), rtol=1e-5, atol=1e-6)
+
+
+def test_the_reach_of_a_rotation_is_a_power_of_its_scale():
+    """Without inputs and biases the state stays 0, where the slope of tanh is 1: each step back multiplies by ρ, in every direction."""
+    turn_HH, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(H, H)))
+    params = {"w_xh": jnp.zeros((D, H)), "w_hh": jnp.asarray(0.5 * turn_HH, jnp.float32), "b": jnp.zeros(H)}
+    table = reach(RNN, params, jnp.ones((L, B, D)), seed=3)
+    assert table["lag"].tolist() == list(range(L))
+    assert_allclose(table["log10"], np.arange(L) * np.log10(0.5), atol=1e-5)
+
+
+def test_a_gradient_that_is_gone_has_a_logarithm():
+    params = {name: jnp.zeros(shape) for name, shape in shapes(RNN, D, H).items()}
+    assert_allclose(reach(RNN, params, jnp.ones((3, B, D)))["log10"], [0, -30, -30], atol=1e-4)

@@ -15,7 +15,7 @@ import pytest
 
 from lmlib.errors import ConfigError, FormatError, IntegrityError, LmlibError, LockedError, MismatchError, StorageError
 from lmlib.record import files
-from lmlib.record.claims import benchmark, claimed, mean_sd, write_claims
+from lmlib.record.claims import benchmark, claimed, mean_sd, stated, write_claims
 from lmlib.record.compare import compare_runs
 from lmlib.record.runs import load_run, notebook_run, open_run, read_metrics, read_record, source_digest
 
@@ -351,6 +351,8 @@ def test_claims_of_methods_and_sizes_as_a_table(tmp_path):
     assert claimed(tmp_path, "enwiki", time="all").loc["sgns_100", "all"] == statistics.median(taken)
     assert "work" not in claimed(tmp_path, "enwiki", time="work"), "a time that nobody noted"
     assert claimed(tmp_path / "nothing", "enwiki").empty
+    ids = ["other_sgns_100_ws353", "enwiki_glove_300_ws353"]
+    assert stated(tmp_path, ids) == {ids[0]: "1.050 ± 0.071 (n = 2)", ids[1]: "not recorded yet"}
 
 
 def test_benchmarks_are_in_the_readme(tmp_path):

@@ -81,6 +81,22 @@ def gradient_by_lag(cell: Cell, params, carry, x_LBD, u_BH):
     return jnp.sqrt(sum(squares))[::-1]
 
 
+def reach(cell: Cell, params, x_LBD, seed: int = 0):
+    """`gradient_by_lag` from a state of zeros, in a random direction of length 1 for each row, as a table.
+
+    Returns:
+      A DataFrame with the columns lag and log10: the logarithm of the length of the gradient (at least 1e-30), the mean over rows; 0 at
+      lag 0.
+    """
+    import pandas as pd
+
+    shape_BH = x_LBD.shape[1], params["w_hh"].shape[0]
+    u_BH = jax.random.normal(jax.random.key(seed), shape_BH)
+    u_BH = u_BH / jnp.linalg.norm(u_BH, axis=1, keepdims=True)
+    lengths_LB = gradient_by_lag(cell, params, (jnp.zeros(shape_BH),) * cell.carried, x_LBD, u_BH)
+    return pd.DataFrame({"lag": range(len(lengths_LB)), "log10": jnp.log10(jnp.maximum(lengths_LB, 1e-30)).mean(axis=1)})
+
+
 def _example(cell):
     params = {name: jnp.zeros(shape) for name, shape in shapes(cell, 2, 4).items()}
     return cell, params, (jnp.zeros((2, 4)),) * cell.carried, jnp.zeros((3, 2, 2)), jnp.ones((2, 4))

@@ -90,21 +90,38 @@ def claimed(folder, prefix, time=None):
     """
     import pandas as pd
 
-    claims, times, table = {}, {}, {}
-    for file in sorted(Path(folder).rglob("run.json")):
-        if read_record(file.parent)["finished"]:
-            run = load_run(file.parent)
-            for name, claim in run.record["claims"].items():
-                claims.setdefault(name, []).append((file.parent.name, run.record, claim))
-            times[file.parent.name] = json.loads((file.parent / "times.json").read_text(encoding="utf-8"))["seconds"].get(time)
-    for name, made in claims.items():
+    table = {}
+    for name, made in _finished_claims(folder).items():
         if name.startswith(f"{prefix}_"):
             method, dimensions, score = name.removeprefix(f"{prefix}_").split("_", 2)
             row = table.setdefault(f"{method}_{dimensions}", {})
             row[score] = mean_sd(_together(name, made)["values"])
-            if time and all(noted := [times[run] for run, *_ in made]):
+            noted = [json.loads(Path(folder, run, "times.json").read_text("utf-8"))["seconds"].get(time) for run, *_ in made]
+            if time and all(noted):
                 row[time] = statistics.median(noted)
     return pd.DataFrame.from_dict(table, orient="index")
+
+
+def stated(folder, ids) -> dict[str, str]:
+    """The claims of these ids that the finished runs below a folder make, as mean ± sd over seeds; "not recorded yet" where none does.
+
+    Raises:
+      MismatchError: two runs make a claim with the same seed, or in another setting.
+      FormatError, IntegrityError: a run is not as it was written.
+    """
+    claims = _finished_claims(folder)
+    return {name: mean_sd(_together(name, claims[name])["values"]) if name in claims else "not recorded yet" for name in ids}
+
+
+def _finished_claims(folder):
+    """What the finished runs below a folder claim: from each id to (path below the folder, record, claim) of the runs that make it."""
+    claims = {}
+    for file in sorted(Path(folder).rglob("run.json")):
+        if read_record(file.parent)["finished"]:
+            run = load_run(file.parent)
+            for name, claim in run.record["claims"].items():
+                claims.setdefault(name, []).append((file.parent.relative_to(folder).as_posix(), run.record, claim))
+    return claims
 
 
 def readme(results, rows) -> str:
