@@ -8,12 +8,12 @@ BENCH ?=
 RUN = .venv/bin/python
 
 # What is tested, recorded or timed must not depend on the number of cores.
-test soak reproduce vectors classifiers bench: export LMLIB_REPRODUCIBLE = 1
+test soak reproduce vectors classifiers language-models bench: export LMLIB_REPRODUCIBLE = 1
 
-.PHONY: help setup reproduce test soak lab vectors classifiers bench peers kenlm lock lint clean
+.PHONY: help setup reproduce test soak lab vectors classifiers language-models bench peers kenlm lock lint clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  make reproduce PROFILE=quick|real|paper NOTEBOOKS="02 03" RECORD=1   (RECORD=1 replaces what is committed)'
 	@echo '  make bench BENCH=word2vec              make setup PYTHON=python3.12'
@@ -51,6 +51,14 @@ LABELLED = ag-news-test rotten-tomatoes-mr sms-spam trec-qc
 classifiers: setup  ## fastText's classifier beside logistic regression, into results/
 	@for corpus in $(LABELLED); do \
 	  $(RUN) -m lmlib classify --corpus $$corpus --claim $$corpus --out results/real/text_classifiers/$$corpus || exit; \
+	done
+
+# corpus preset claim seed
+LANGUAGE_MODELS = "tiny-shakespeare shakespeare_chars shakespeare_lstm 1" "ptb ptb_small ptb_lstm_small 1" \
+	"ptb ptb_small ptb_lstm_small 2" "ptb ptb_small ptb_lstm_small 3" "wikitext-2 wikitext2_small wikitext2_lstm 1"
+language-models: setup  ## train the language models of published recipes, into results/ (hours)
+	@for run in $(LANGUAGE_MODELS); do set -- $$run; \
+	  $(RUN) -m lmlib train lm --corpus $$1 --preset $$2 --claim $$3 --seed $$4 --out results/real/language_models/$$2-$$4 || exit; \
 	done
 
 bench: setup peers  ## time lmlib and its peers in turn, into results/benchmarks/

@@ -1,4 +1,4 @@
-"""The command line: `lmlib corpora`, `lmlib train METHOD`, `lmlib classify`, `lmlib reproduce`.
+"""The command line: `lmlib corpora`, `lmlib train METHOD`, `lmlib generate`, `lmlib classify`, `lmlib reproduce`.
 
 It reads arguments and calls; the work is done elsewhere.
 
@@ -170,6 +170,39 @@ def train_language_model(arguments) -> int:
     return 0
 
 
+def generate(arguments) -> int:
+    """`lmlib generate MODEL`"""
+    from lmlib.generate import Sampling
+
+    parser = argparse.ArgumentParser(
+        prog="lmlib generate", description="Go on with a text, as a model that `lmlib train lm` made would.", allow_abbrev=False
+    )
+    parser.add_argument("model", help="the folder `model` of its run")
+    parser.add_argument("--prompt", default="", help="the text to go on with (default: none)")
+    parser.add_argument("--tokens", type=int, default=200, help="how many to add (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of what is drawn (default: %(default)s)")
+    add_fields(parser.add_argument_group("how the next token is chosen"), Sampling)
+    options = parse(parser, arguments)
+
+    import jax
+
+    from lmlib.generate import stream
+    from lmlib.learn.weights import load_model
+
+    model, tokenizer, _ = load_model(options.model)
+    sampling = Sampling(**_given(options, Sampling))
+    ids = tokenizer.encode(options.prompt).tolist()
+    blocks = stream(model, [ids], sampling, max_new_tokens=options.tokens, key=jax.random.key(options.seed), stop=())
+    shown = ""
+    for block in blocks:
+        ids += block.rows()[0].tolist()
+        text = tokenizer.decode(ids).rstrip("\ufffd")  # of a character whose last bytes are still to come
+        print(text[len(shown) :], end="", flush=True)
+        shown = text
+    print()
+    return 0
+
+
 def classify(arguments) -> int:
     """`lmlib classify`"""
     from lmlib.measure.neural_classifiers import NeuralConfig
@@ -229,6 +262,7 @@ LANGUAGE_MODELS = {"lm": "recurrent language model: RNN, LSTM or GRU over words,
 COMMANDS = {
     "corpora": (corpora, "list the named corpora, and where they are"),
     "train": (train, f"train word vectors ({', '.join(VECTORS)}) or a language model (lm)"),
+    "generate": (generate, "go on with a text, as a trained language model would"),
     "classify": (classify, "tell the labels of texts: fastText's classifier beside logistic regression, or a neural net"),
     "reproduce": (reproduce, "run the notebooks and compare their tables with results/"),
 }

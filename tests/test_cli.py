@@ -154,23 +154,6 @@ def test_one_core_or_two(text, whole, tmp_path):
     assert_same_run(tmp_path / "run", whole)
 
 
-@pytest.mark.soak
-def test_ten_interruptions(text, whole, tmp_path):
-    """Ten kills, at any time between the first import and the last chunk, and then the end."""
-    out, rng = tmp_path / "run", np.random.default_rng(0)
-    for kill in range(10):
-        process = start(text, out, "--save-every", "1")
-        if kill:
-            wait_for_step(process, out, min(3 * kill, CHUNKS - 2))
-        time.sleep(rng.uniform(0, 0.3))
-        number = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[kill % 3]
-        process.send_signal(number)
-        process.communicate(timeout=120)
-        assert process.returncode in (-number, 128 + number, 0)  # -number: during imports; 0: the run was faster
-    assert finish(start(text, out)) == (0, "")
-    assert_same_run(out, whole)
-
-
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_during_training_saves(text, whole, tmp_path, monkeypatch, number, status):
     """Between any two chunks: here after the sixth."""

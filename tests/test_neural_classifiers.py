@@ -157,3 +157,33 @@ def test_the_command_records_tables_and_a_claim(tmp_path, capsys, monkeypatch):
     assert "segmentation" in told
     assert main(["classify", "--corpus", str(path), "--label", "topic", "--out", str(tmp_path / "x"), "--keep", "end"]) == 1
     assert "keep: no setting of fastText" in capsys.readouterr().err
+
+
+def test_a_stopped_run_goes_on_after_the_last_part_that_it_finished(tmp_path, capsys, monkeypatch):
+    texts, labels = reviews(90, 7)
+    path = tmp_path / "mine.tsv"
+    path.write_text("text\ttopic\n" + "".join(f"{text}\t{label}\n" for text, label in zip(texts, labels, strict=True)))
+    monkeypatch.setattr(NeuralConfig, "tiny", classmethod(lambda cls, tiny=NeuralConfig.tiny, **given: tiny(epochs=2, **given)))
+
+    def command(out):
+        given = ["--corpus", str(path), "--label", "topic", "--folds", "3", "--claim", "mine"]
+        return ["classify", "--net", "tiny", "--out", str(out), *given]
+
+    assert main(command(tmp_path / "whole")) == 0
+    train, trained = neural_classifiers.train_net, []
+
+    def stopped(texts, labels, config, seed, tell):
+        trained.append(seed)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return train(texts, labels, config, seed, tell)
+
+    monkeypatch.setattr(neural_classifiers, "train_net", stopped)
+    assert main(command(tmp_path / "run")) == 130
+    capsys.readouterr()
+    assert main(command(tmp_path / "run")) == 0
+    assert "going on after fold 1 of 3" in capsys.readouterr().out
+    assert trained == [0, 1, 1, 2]
+    one, other = load_run(tmp_path / "run"), load_run(tmp_path / "whole")
+    assert one.record["outputs"] == other.record["outputs"]
+    assert one.record["claims"] == other.record["claims"]

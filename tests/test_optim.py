@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lmlib.config import from_dict
 from lmlib.errors import ConfigError
-from lmlib.learn.optim import OptimConfig, make_optimizer, make_schedule
+from lmlib.learn.optim import OptimConfig, lower_rate, make_optimizer, make_schedule
 from lmlib.learn.stopping import Best
 
 
@@ -40,6 +40,23 @@ def test_the_schedule_of_the_small_lstm_of_the_penn_treebank():
 
 PARAMS = {"w": jnp.array([3.0, -4.0])}
 GRADIENT = {"w": jnp.array([6.0, 8.0])}
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_a_held_rate_falls_when_it_is_told_to(name):
+    """By the factor, at once, whatever the optimiser; its other state, clipping and warm-up are as without."""
+    held, constant = (make_optimizer(OptimConfig(name, 0.1, schedule, warmup=1, clip=5.0), 10) for schedule in ("plateau", "constant"))
+    state, other = held.init(PARAMS), constant.init(PARAMS)
+    for step, scale in enumerate((1, 1, 0.25, 0.25, 0.0625)):
+        if step in (2, 4):
+            state = lower_rate(state, 0.25)
+        gradient = {"w": (step + 1) * GRADIENT["w"] * jnp.array([1.0, -1.0]) ** step}
+        found, state = held.update(gradient, state, PARAMS)
+        expected, other = constant.update(gradient, other, PARAMS)
+        assert_allclose(found["w"], scale * expected["w"], rtol=1e-6)
+        assert (step == 0) == (not found["w"].any())
+    with pytest.raises(ConfigError, match="is not held"):
+        lower_rate(other, 0.5)
 
 
 def first_step(**fields):

@@ -12,10 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lmlib.errors import ConfigError, NonFiniteError, ShapeError, VocabularyError
+from lmlib.learn.losses import next_token_loss
 from lmlib.learn.train import fetch, fit, init_train_state, make_train_step, run_steps, stop_on_sigterm
+from lmlib.models.base import merge, split
+from lmlib.models.cells import LSTM, RNN
+from lmlib.models.recurrent import RecurrentConfig, RecurrentLM
 
 KEY = jax.random.key(7)
 
@@ -113,6 +118,81 @@ def test_calls_end_at_multiples_of_steps_per_call():
     calls = [m["step"].tolist() for _, m in fit(TRAIN_STEP, half, Batches(), key=KEY, steps=10, steps_per_call=4)]
     assert calls == [[3], [4, 5, 6, 7], [8, 9]]
     assert list(fit(TRAIN_STEP, half, Batches(), key=KEY, steps=3)) == []
+
+
+def test_calls_begin_anew_with_each_epoch():
+    """So there are two lengths of calls, and nothing runs over the end of an epoch; resumed anywhere, the later calls are the same."""
+    calls = [m["step"].tolist() for _, m in fit(TRAIN_STEP, new_state(), Batches(), key=KEY, steps=17, steps_per_call=4, steps_per_epoch=7)]
+    assert calls == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9, 10], [11, 12, 13], [14, 15, 16]]
+    half, _ = train(new_state(), 9)
+    calls = [m["step"].tolist() for _, m in fit(TRAIN_STEP, half, Batches(), key=KEY, steps=17, steps_per_call=4, steps_per_epoch=7)]
+    assert calls == [[9, 10], [11, 12, 13], [14, 15, 16]]
+
+
+def test_what_else_the_state_holds_is_handed_on():
+    state, _ = train(new_state() | {"best": {"loss": jnp.float32(3)}}, 5, steps_per_call=2)
+    assert state["best"] == {"loss": 3}
+    assert_same({name: state[name] for name in new_state()}, train(new_state(), 5, steps_per_call=2)[0])
+
+
+def language_model(cell, **fields):
+    """The definition and parameters of a small recurrent language model of 7 tokens."""
+    return split(RecurrentLM(RecurrentConfig.tiny(7, cell=cell, **fields), rngs=nnx.Rngs(1)))
+
+
+@pytest.mark.parametrize(("kind", "pieces"), [("streams", 2), ("sequences", 2), ("sequences", 6)])
+def test_pieces_of_a_batch_make_the_step_of_the_whole(kind, pieces):
+    """Streams with a state that is carried over and partly begun anew; sequences of unequal length, one of them empty, so that pieces have
+    different numbers of tokens."""
+    definition, params = language_model(LSTM)
+    rng, optimizer = np.random.default_rng(0), optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.5, momentum=0.9))
+    tokens = rng.integers(0, 7, (4, 6, 5)).astype(np.int32)
+    if kind == "streams":
+        carry = jax.tree.map(lambda x: x + 0.3, merge(definition, params).init_state(6, max_len=5))
+        batches = [{"tokens": t, "targets": (t + 1) % 7, "reset": rng.random(6) < 0.5} for t in tokens]
+    else:
+        carry, batches = None, [{"tokens": t, "lengths": np.array([5, 1, 0, 2, 5, 4], np.int32)} for t in tokens]
+    results = []
+    for n in (1, pieces):
+        state = init_train_state(params, optimizer, carry)
+        step = make_train_step(next_token_loss(definition), optimizer, n)
+        *_, (state, metrics) = fit(step, state, batches, key=KEY, steps=4, steps_per_call=2)
+        results.append((jax.device_get(state), jax.device_get(metrics)))
+    whole, cut = results
+    jax.tree.map(lambda a, b: assert_allclose(a, b, atol=1e-6), cut[0], whole[0])
+    assert_array_equal(cut[1]["tokens"], whole[1]["tokens"])
+    assert_allclose(cut[1]["loss"], whole[1]["loss"], rtol=1e-6)
+    assert_allclose(cut[1]["gradient_norm"], whole[1]["gradient_norm"], rtol=1e-5)
+
+
+def test_each_piece_has_dropout_of_its_own():
+    definition, params = language_model(RNN, dropout=0.5)
+    row = np.arange(5, dtype=np.int32)[None] % 7
+    batch = {"tokens": np.concatenate([row, row]), "targets": np.concatenate([row, row])}
+
+    def gradient(pieces, batch):
+        step = make_train_step(next_token_loss(definition), optax.sgd(1.0), pieces)
+        return step(init_train_state(params, optax.sgd(1.0)), batch, KEY)[0]["params"]["bias"]
+
+    alone = gradient(1, {name: array[:1] for name, array in batch.items()})
+    assert float(jnp.abs(gradient(2, batch) - alone).max()) > 1e-3  # with one mask for both, two equal rows would be as one
+
+
+def test_a_fault_in_one_piece_skips_the_step():
+    definition, params = language_model(RNN)
+    step = jax.jit(make_train_step(next_token_loss(definition), optax.sgd(1.0), 2))
+    tokens = np.array([[1, 2], [3, 7]], np.int32)  # 7 is outside the vocabulary
+    state, metrics = step(init_train_state(params, optax.sgd(1.0)), {"tokens": tokens, "targets": tokens}, KEY)
+    assert int(state["skipped"]) == 1
+    assert not np.isfinite(metrics["loss"])
+    assert_same(jax.device_get(state["params"]), jax.device_get(params))
+
+
+def test_pieces_must_be_equal():
+    with pytest.raises(ConfigError, match="pieces must be at least 1, got 0"):
+        make_train_step(loss, OPTIMIZER, 0)
+    with pytest.raises(ShapeError, match="8 rows cannot be cut into 3"):
+        make_train_step(lambda p, c, b, k: loss(p, None, b, k), OPTIMIZER, 3)(new_state() | {"carry": None}, Batches()[0], KEY)
 
 
 def spoilt_by(kind):
@@ -304,7 +384,7 @@ def test_integers_are_not_cut_to_32_bits_in_silence():
         list(fit(step, state, [np.int64(2**32 + 3)], key=KEY, steps=1))
 
 
-@pytest.mark.parametrize("options", [{"steps_per_call": 0}, {"max_skipped": 0}])
+@pytest.mark.parametrize("options", [{"steps_per_call": 0}, {"max_skipped": 0}, {"steps_per_epoch": 0}])
 def test_options_out_of_range(options):
     with pytest.raises(ConfigError, match="at least 1"):
         list(fit(TRAIN_STEP, new_state(), Batches(), key=KEY, steps=1, **options))

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import chain, islice
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import jax
@@ -144,16 +143,11 @@ def separator(tokenizer: Tokenizer) -> int:
     return tokenizer.special(EOS) if EOS in tokenizer.specials else int(tokenizer.encode("\n")[0])
 
 
-def encode(corpus: Corpus, tokenizer: Tokenizer, folder: Path | None = None, text: str | None = None) -> TokenStore:
-    """A part of a corpus as tokens. Each document ends with <eos>; where tokens are characters, a line feed stands between two documents.
-
-    Args:
-      folder: where to keep them, so that they may be larger than memory; None for memory.
-      text: the column that was chosen as the text of the corpus.
-    """
-    after = EOS if EOS in tokenizer.specials else None
-    documents = corpus.documents() if after else _joined(corpus.documents())
-    return write_tokens(documents, tokenizer, folder, after=after, source=f"{corpus.sha256} {corpus.split} {text}")
+def encode(corpus: Corpus, tokenizer: Tokenizer) -> TokenStore:
+    """A part of a corpus as tokens: each document ends with <eos>, or where tokens are characters, a line feed stands between two."""
+    if EOS in tokenizer.specials:
+        return write_tokens(corpus.documents(), tokenizer, after=EOS)
+    return write_tokens(_joined(corpus.documents()), tokenizer)
 
 
 def _joined(documents):

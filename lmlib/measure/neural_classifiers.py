@@ -161,7 +161,7 @@ def train_net(texts: Sequence[str], labels, config: NeuralConfig, seed: int = 0,
     return Trained(config, tokenizer, names, definition, best.value, boundaries, history, best.at)
 
 
-def score_net(corpora, config: NeuralConfig, k: int = 10, seeds: int = 3, tell=lambda row: None):
+def score_net(corpora, config: NeuralConfig, k: int = 10, seeds: int = 3, tell=lambda row: None, skip: int = 0):
     """Train a net on one corpus and score it, on the published test part as often as there are seeds, or on each of k folds.
 
     Args:
@@ -169,13 +169,14 @@ def score_net(corpora, config: NeuralConfig, k: int = 10, seeds: int = 3, tell=l
       config: what is trained and how.
       k, seeds: as for `lmlib.measure.text_classifiers.parts_of`.
       tell: called with each epoch's row of the history, and the name of the part in it.
+      skip: parts, from the first on, that were scored before; what is scored of a part depends on no other.
 
     Yields:
       For each part a dict and the history of its training. In the dict: part, texts, right; accuracy with its interval "low" and "high"
       (Wilson, 95 %); precision, recall and f1, all macro averages, with intervals (bootstrap, 95 %) such as f1_low and f1_high; epoch, that
       of the best validation; validation, the accuracy there; longer, how many texts are longer than the net reads; seconds.
     """
-    for part in parts_of(corpora, k, seeds):
+    for part in parts_of(corpora, k, seeds)[skip:]:
         start = time.perf_counter()
         trained = train_net(part.texts, part.labels, config, part.seed, lambda row, name=part.name: tell({"part": name} | row))
         sequences, longer = encode(trained.tokenizer, part.unseen, config)

@@ -7,7 +7,7 @@ import pandas as pd
 from lmlib.measure.neural_classifiers import NeuralConfig, score_net
 from lmlib.measure.text_classifiers import compare, corpora_of, summary
 from lmlib.models.text_classifier import TextClassifierConfig
-from lmlib.record.runs import FinishedRun, finished_run, load_run, open_run
+from lmlib.record.runs import FinishedRun, finished_run, load_run, open_run, read_metrics
 from lmlib.record.seeds import LEAST_TOLERANCE
 
 
@@ -54,7 +54,8 @@ def classify(
 
 
 def classify_net(source, folder, config: NeuralConfig, *, text=None, label=None, k=10, seeds=3, claim: str | None = None) -> FinishedRun:
-    """Train and score a neural net, and record it; a finished run is left as it is.
+    """Train and score a neural net, and record it; a finished run is left as it is, another one goes on after the last part (fold, or seed)
+    that it finished.
 
     The run has the tables `parts` (a row a fold, or seed, with scores and intervals), `accuracy` (mean and standard deviation over them)
     and `history` (a row an epoch).
@@ -78,13 +79,16 @@ def classify_net(source, folder, config: NeuralConfig, *, text=None, label=None,
         print("{part}, epoch {epoch}: loss {loss:.4f}, in validation {validation_loss:.4f}, ".format(**row), end="")
         print(f"accuracy {row['validation_accuracy']:.4f}", flush=True)
 
-    with open_run(folder, **given, existing="replace") as run:
-        rows, histories = [], []
-        for row, history in score_net(corpora, config, k, seeds, tell):
+    with open_run(folder, **given, existing="resume") as run:
+        scored = read_metrics(folder)
+        if scored:
+            print(f"going on after {scored[-1]['row']['part']}")
+        for row, history in score_net(corpora, config, k, seeds, tell, skip=len(scored)):
             run.time(row["part"], row.pop("seconds"))
             print(f"{row['part']}: accuracy {row['accuracy']:.4f} (epoch {row['epoch']})", flush=True)
-            rows.append(row)
-            histories += history
+            run.log({"row": row, "history": history})
+            scored.append({"row": row, "history": history})
+        rows, histories = [part["row"] for part in scored], [epoch for part in scored for epoch in part["history"]]
         parts, history = pd.DataFrame(rows), pd.DataFrame(histories)
         table = summary(parts.assign(classifier="net", macro_f1=parts["f1"])).drop(columns="classifier")
         tolerance = max(LEAST_TOLERANCE, 4 * table["sd"].max())

@@ -19,10 +19,11 @@ from lmlib.errors import LmlibError
 from lmlib.learn import checkpoint
 from lmlib.learn.weights import load_model, save_model
 from lmlib.measure.language_models import LanguageModelConfig, corpora_of, encode, evaluate, prepare, train_tokenizer
-from lmlib.record.resuming import Training, check_folder, check_seed, first_state, train
+from lmlib.record.resuming import Training, check_arguments, check_folder, first_state, train
 from lmlib.record.runs import finished_run, open_run, read_metrics
 from lmlib.text.tokenizers import Tokenizer
 
+PUBLISHED = {"ptb_lstm_small": (114.5, "Zaremba et al. 2014"), "wikitext2_lstm": (142.07, "pytorch/examples, issue 415")}  # test perplexity
 STEPS_PER_CALL = 20  # small steps take less time than it takes to start them one by one
 
 
@@ -50,26 +51,27 @@ def train_language_model(
       StorageError, LockedError, NonFiniteError, SystemExit: as for `lmlib.record.training.train_vectors`.
     """
     folder = Path(folder)
-    check_seed(seed)
+    check_arguments(seed, save_every)
     corpora = corpora_of(source, text=text)
     given = {"parameters": {"model": "lm", "config": config, "text": text}, "seeds": [seed], "corpus": list(corpora.values())}
     path = folder / "model"
 
-    known = check_folder(folder, ("tokenizer.json", "tokens", "checkpoints", "model"))
+    known = check_folder(folder, ("tokenizer.json", "checkpoints", "model"))
     if known and finished_run(folder, **given):
         if not _sound(path):
-            training, prepared, tokenizer, _ = _begin(config, corpora, folder, text)
+            training, prepared, tokenizer, _ = _begin(config, corpora, folder)
             state, _ = checkpoint.restore(folder / "checkpoints", first_state(training, seed))
             save_model(path, prepared.net, _chosen(config, state), tokenizer)
         print(f"{folder}: this run is finished; its model is in {path}")
         return path
 
-    # A new corpus is read before the folder is touched: a fault in text or settings then leaves nothing behind
-    tokenizer = None if known else train_tokenizer(config, corpora["train"])
+    # All is prepared before the folder is touched: a fault in text or settings then leaves nothing behind
+    start = time.perf_counter()
+    training, prepared, tokenizer, stores = _begin(config, corpora, folder if known else None)
+    seconds = time.perf_counter() - start
     with open_run(folder, **given, existing="resume") as run:
-        start = time.perf_counter()
-        training, prepared, tokenizer, stores = _begin(config, corpora, folder, text, tokenizer)
-        run.time("tokens", time.perf_counter() - start)
+        run.time("preparation", seconds)
+        tokenizer.save(folder / "tokenizer.json")
         sizes = ", ".join(f"{len(store.ids):,} of {part}" for part, store in stores.items())
         print(f"{corpora['train'].name}: {tokenizer.vocab_size:,} different tokens; {sizes}")
         meta = {"config": to_dict(config), "seed": seed, "tokenizer": tokenizer.digest, "corpus": corpora["train"].sha256}
@@ -81,11 +83,10 @@ def train_language_model(
     return path
 
 
-def _begin(config, corpora, folder, text, tokenizer=None):
-    """(Training, Prepared, tokenizer, {part: store})"""
-    tokenizer = tokenizer or _stored(folder) or train_tokenizer(config, corpora["train"])
-    tokenizer.save(folder / "tokenizer.json")
-    stores = {part: encode(corpus, tokenizer, folder / "tokens" / part, text) for part, corpus in corpora.items()}
+def _begin(config, corpora, folder):
+    """(Training, Prepared, tokenizer, {part: store}); of a run that has begun, the tokenizer is in its folder already."""
+    tokenizer = (folder and _stored(folder)) or train_tokenizer(config, corpora["train"])
+    stores = {part: encode(corpus, tokenizer) for part, corpus in corpora.items()}
     prepared = prepare(config, tokenizer, stores["train"])
 
     def end_epoch(state, epoch):
@@ -155,7 +156,8 @@ def _measure(run, config, model, corpora, stores, tokenizer, claim):
         print(f"{part}: {row['nats_per_token']:.4f} nats a token, perplexity {found.perplexity:.2f}", flush=True)
         rows.append(row)
         if claim and part == "test":
-            run.claim(f"{claim}_test_ppl", found.perplexity, unit="perplexity", better="low")
+            published, where = PUBLISHED.get(claim, (None, None))
+            run.claim(f"{claim}_test_ppl", found.perplexity, unit="perplexity", better="low", published=published, source=where)
         elif claim and "test" not in stores:
             run.claim(f"{claim}_val_nats", row["nats_per_token"], unit="nats a token", better="low")
     scores = ("nats_per_token", "perplexity", "bits_per_character", "bits_per_byte")
@@ -163,8 +165,10 @@ def _measure(run, config, model, corpora, stores, tokenizer, claim):
 
 
 def _epoch_row(epoch, group):
-    loss, validation = np.average(group["loss"], weights=group["tokens"]), group["validation_loss"].iloc[-1]
-    return {"epoch": epoch, "loss": loss, "validation_loss": validation, "validation_perplexity": math.exp(validation)}
+    validation, finite = group["validation_loss"].iloc[-1], group.dropna(subset=["loss"])
+    loss = np.average(finite["loss"], weights=finite["tokens"]) if len(finite) else math.nan
+    perplexity = math.exp(validation) if validation < 700 else math.inf
+    return {"epoch": epoch, "loss": loss, "validation_loss": validation, "validation_perplexity": perplexity}
 
 
 def _per_text(found, corpus, tokens):

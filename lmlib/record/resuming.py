@@ -42,10 +42,11 @@ class Training(NamedTuple):
     end_epoch: Callable | None = None  # (state, epoch from 1) -> (the state to go on with, what is logged, what is printed)
 
 
-def check_seed(seed):
-    """A seed of a run, or ConfigError."""
+def check_arguments(seed: int, save_every: int | None):
+    """Raise ConfigError unless these can be a seed and a number of steps (None for the default)."""
     if not 0 <= seed < 2**32:
         raise ConfigError(f"seed must be an integer from 0 to 2**32 - 1, got {seed}")
+    check_count("save_every", 1 if save_every is None else save_every, 1)
 
 
 def check_folder(folder: Path, names) -> bool:
@@ -90,7 +91,6 @@ def train(run, training: Training, seed: int, meta: dict, save_every: int | None
     state = first_state(training, seed)
     if not training.steps:  # there is nothing to learn step by step
         return state
-    check_count("save_every", 1 if save_every is None else save_every, 1)
     steps, an_epoch = training.steps, training.steps // training.epochs
     save_every, losses = save_every or an_epoch, []
     with stop_on_sigterm(signal.SIGINT) as stop, checkpoint.Checkpoints(run.folder / "checkpoints") as checkpoints:
@@ -182,7 +182,10 @@ class _Speed:
 
     def tell(self, line):
         """Print a line, above the bar where there is one."""
-        self._bar.write(line)
+        if self._bar.disable:
+            print(line, flush=True)
+        else:
+            self._bar.write(line)
 
 
 def _make_durable(path):

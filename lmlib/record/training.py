@@ -33,7 +33,7 @@ from lmlib.measure.sets import (
 from lmlib.models.vectors import WordVectors
 from lmlib.record import methods
 from lmlib.record.files import digest_of
-from lmlib.record.resuming import check_folder, check_seed, first_state, train
+from lmlib.record.resuming import check_arguments, check_folder, first_state, train
 from lmlib.record.runs import finished_run, open_run
 from lmlib.record.show import progress
 from lmlib.text.corpora import registry
@@ -90,8 +90,7 @@ def train_vectors(
     """
     folder, words = Path(folder), {"unk": None} | (words or {})
     check_count("chunk", chunk, 1)
-    check_count("save_every", 1 if save_every is None else save_every, 1)
-    check_seed(seed)
+    check_arguments(seed, save_every)
     if format not in VECTORS:
         raise UnknownNameError(f"unknown format {format!r} of word vectors{nearest(format, VECTORS)} (formats: {', '.join(VECTORS)})")
     settings = {"model": method, "config": config, "words": dict(words), "split": corpus.split, "text": text, "chunk": chunk}
