@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +43,12 @@ def test_a_loaded_model_is_the_one_that_was_saved(saved):
     one, other = (generate(m, prompt, max_new_tokens=20, key=jax.random.key(0), stop=()) for m in (model, loaded.model))
     assert_array_equal(one.tokens, other.tokens)
     assert_array_equal(one.logp, other.logp)
+
+
+def test_a_fresh_process_knows_every_kind_of_tokenizer(saved):
+    code = f"from lmlib.learn.weights import load_model; print(load_model({str(saved[1])!r}).tokenizer.vocab_size)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "5\n", done.stderr
 
 
 @pytest.mark.parametrize("cell", [Cell("lstm", peephole=True), Cell("rnn", activation="relu", layer_norm=True)])

@@ -26,7 +26,7 @@ from lmlib.errors import ConfigError, FormatError, IntegrityError, MismatchError
 from lmlib.models.base import LanguageModel, merge, split
 from lmlib.models.recurrent import RecurrentConfig, RecurrentLM
 from lmlib.text.sealed import read_sealed, write_sealed
-from lmlib.text.tokenizer_base import Tokenizer
+from lmlib.text.tokenizers import Tokenizer  # which knows all kinds, as its base does not
 
 KIND = "lmlib language model 1"
 MODELS = {"recurrent": (RecurrentConfig, RecurrentLM)}
