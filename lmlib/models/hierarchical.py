@@ -9,17 +9,21 @@ where x is the input: the vector of one context word (skip-gram) or the mean of 
 one costs log V products instead of V. As in the authors' program, the path is that of the centre and the input comes from its context;
 over all pairs of a text this is the paper's sum with the two words of a pair exchanged.
 
-Steps over blocks, the words that stay and each row's own rate are those of `word2vec`, explained there. Two things are added, since a
-path of a large vocabulary has a dozen nodes, and a step's time is that of its rows and products:
+Steps over blocks, the words that stay and each row's own rate are those of `word2vec`, explained there; as in `cbow`, repeats of a word
+are counted among the NEAR tokens to each side of it. Two things are added, since a path of a large vocabulary has a dozen nodes, and a
+step's time is that of its rows and products:
 
 * The `top` nodes next to the root lie on the paths of nearly all words. They are not fetched for every centre: their products with all
   inputs of a step are one large matrix product, weighted by how often each input meets each node.
-* Of the rest of its path, l nodes, a centre takes `levels`, one from each equal part, at a place drawn afresh, each weighted by
-  l / `levels`: the expected gradient is that of the whole path. `levels = 0` takes all l.
+* The rest of the paths of a block's centres are laid end to end, l nodes in all. Where l is more than Q = `block` x `levels`, the block
+  takes Q of them at equal distances from a random place on (systematic sampling), each weighted by l / Q, one over its chance to be
+  taken: the expected gradient is that of the whole paths. Else it takes all of them. Drawn from each path by itself, as many nodes of a
+  short path as of a long one, the same Q rows tell less: the few nodes of a frequent word come again and again. `levels = 0` takes whole
+  paths always.
 
-Shapes: V vocabulary, D dimension (in the tables rounded up), T nodes at the top, L the longest rest of a path, M nodes of a centre =
-`levels` or L, N blocks a step, B centres a block, S span of a block = B + 2 window, I inputs of a block = S (skip-gram) or B (CBOW),
-Q nodes of a block = B M.
+Shapes: V vocabulary, D dimension (in the tables rounded up), T nodes at the top, L the longest rest of a path, N blocks a step (for `draw`
+and `nodes_of`: of a chunk), B centres a block, S span of a block = B + 2 window, I inputs of a block = S (skip-gram) or B (CBOW), Q nodes
+of a block below the top = B `levels` or B L.
 """
 
 from dataclasses import dataclass
@@ -35,6 +39,7 @@ from lmlib.models.huffman import huffman_tree
 from lmlib.programs import register
 
 ARCHITECTURES = ("skip-gram", "cbow")
+NEAR = 9  # tokens to each side of a token among which repeats of its word are counted
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class HierarchicalConfig:
     block: int = 8  # B, neighbouring centres whose windows share their rows
     blocks: int = 64  # N, blocks a step
     top: int = 32  # T, nodes next to the root whose products are taken for all inputs at once
-    levels: int = 5  # M, nodes that are drawn from the rest of a path; 0: all of them
+    levels: int = 5  # Q / B, nodes that are drawn from the rest of a path, on average over a block; 0: all of them
     cap: float = 8.0  # updates a step that a row may take at the full learning rate
 
     def __post_init__(self):
@@ -90,7 +95,8 @@ def sampling_tables(config, counts_V):
     """
     tables, kept_V = windows.word_tables(config, counts_V)
     tree = huffman_tree(counts_V)
-    lengths_V, nodes_VL, codes_VL = tree["lengths"], tree["nodes"], tree["codes"]
+    # One level more than the longest path, so that there is one even where the only word has no path.
+    lengths_V, nodes_VL, codes_VL = tree["lengths"], *(np.pad(tree[name], ((0, 0), (0, 1))) for name in ("nodes", "codes"))
     on_path_VL = np.arange(nodes_VL.shape[1])[None, :] < lengths_V[:, None]
     below = np.zeros(len(counts_V))  # share of the tokens that stay whose path has the node
     np.add.at(below, nodes_VL[on_path_VL], np.broadcast_to(kept_V[:, None], nodes_VL.shape)[on_path_VL])
@@ -135,50 +141,73 @@ def input_vectors(config, params):
 
 
 def draw(config, tables, batch, key):
-    """Draw everything random about a chunk: what `windows.draw_windows` returns, and "offset", in [0, 1), for each token that stayed."""
-    key_keep, key_radius, key_offset = jax.random.split(key, 3)
-    drawn = windows.draw_windows(config, tables, batch, key_keep, key_radius if config.architecture == "cbow" else None)
-    return drawn | {"offset": jax.random.uniform(key_offset, drawn["ids"].shape)}
-
-
-def nodes_of(config, tables, ids, offset):
-    """The nodes below the top that centres take from their paths.
-
-    Args:
-      ids: words (…).
-      offset: a number in [0, 1) for each.
+    """Draw everything random about a chunk, and work out what would take longer step by step.
 
     Returns:
-      nodes (…, M); label (…, M), 1 - code; weight (…, M), l / M, or 1 and 0 beyond the end where whole paths are taken.
+      What `windows.draw_windows` returns; "share", for each of its tokens, what the row of its vector keeps of the learning rate, divided
+      by how often the word stands near it; "nodes", what each block of the chunk takes below the top: what `nodes_of` returns, and "share"
+      (N, Q), as for the tokens, divided by how often the word whose path it is stands near.
     """
-    length = tables["lengths"][ids][..., None]
-    at = jnp.arange(config.levels or tables["paths"].shape[1]).reshape((1,) * ids.ndim + (-1,))
-    if config.levels:
-        level = jnp.clip(((offset[..., None] + at) * length / config.levels).astype(jnp.int32), 0, jnp.maximum(length - 1, 0))
-        weight = jnp.broadcast_to(length / config.levels, level.shape)
-    else:
-        level, weight = jnp.broadcast_to(at, (*ids.shape, at.shape[-1])), (at < length).astype(jnp.float32)
-    packed = tables["paths"][ids[..., None], level]
-    return packed // 2, (1 - packed % 2).astype(jnp.float32), weight
+    key_keep, key_radius, key_offset = jax.random.split(key, 3)
+    drawn = windows.draw_windows(config, tables, batch, key_keep, key_radius if config.architecture == "cbow" else None)
+    ids, share = drawn["ids"], tables["share"]
+    repeats = windows.repeats_near(ids, NEAR)
+
+    blocks = (len(ids) - 2 * config.window) // config.block
+    inner = slice(config.window, config.window + blocks * config.block)
+    ids_NB, repeats_NB = (x[inner].reshape(blocks, config.block) for x in (ids, repeats))
+    nodes = nodes_of(config, tables, ids_NB, jax.random.uniform(key_offset, (blocks,)))
+    share_NQ = share["nodes"][nodes["packed"] // 2] / jnp.take_along_axis(repeats_NB, nodes["centre"], axis=1)
+    return drawn | {"share": share["context"][ids] / repeats, "nodes": nodes | {"share": share_NQ}}
+
+
+def nodes_of(config, tables, ids_NB, offset_N):
+    """The nodes below the top that blocks take from the paths of their centres, laid end to end (see the top of the file).
+
+    Args:
+      config: has `levels`.
+      tables: has "paths" and "lengths", see `sampling_tables`.
+      ids_NB: the words of each block; -1, which is none, has no path.
+      offset_N: a number in [0, 1) for each block: the first place at which a node is taken, as a share of the distance between two.
+
+    Returns:
+      {"packed": (N, Q), 2 node + code; "centre": (N, Q), the place in its block of the word whose path it is; "weight": (N, Q), one over
+      the node's chance to be taken, or 0 where the block has fewer than Q nodes: "packed" is then any}.
+    """
+    block, longest = ids_NB.shape[1], tables["paths"].shape[1]
+    taken = block * (config.levels or longest)
+    length_NB = jnp.where(ids_NB < 0, 0, tables["lengths"][ids_NB])
+    end_NB = jnp.cumsum(length_NB, axis=1)
+    total_N1, q_1Q = end_NB[:, -1:], jnp.arange(taken)[None]
+    some_N1 = total_N1 > taken
+    place_NQ = jnp.where(some_N1, ((offset_N[:, None] + q_1Q) * (total_N1 / taken)).astype(jnp.int32), q_1Q)
+    place_NQ = jnp.clip(place_NQ, 0, jnp.maximum(total_N1 - 1, 0))
+    weight_NQ = jnp.where(some_N1, total_N1 / taken, (q_1Q < total_N1).astype(jnp.float32))
+
+    passed_NBQ = end_NB[:, :-1, None] <= place_NQ[:, None, :]  # paths that end before the place
+    centre_NQ = passed_NBQ.sum(axis=1)
+    level_NQ = place_NQ - (passed_NBQ * length_NB[:, :-1, None]).sum(axis=1)
+    packed_NQ = tables["paths"][jnp.take_along_axis(ids_NB, centre_NQ, axis=1), level_NQ]
+    return {"packed": packed_NQ, "centre": centre_NQ, "weight": weight_NQ}
 
 
 def blocks_of(config, tables, drawn, i):
-    """The blocks of step i of a drawn chunk, see `windows.spans_of`.
+    """The blocks of step i of a drawn chunk, see `windows.places`.
 
     Returns:
-      tokens (N, S), the ids of the spans, whose inner B are the centres; nodes, label and weight (N, B, M), see `nodes_of`;
-      top (N, B, T), rows of the table of that name; mix (N, S, B), how the tokens of a span make the inputs that predict a centre: the
-      weight of each pair (skip-gram), or the share of each token in the mean of a window (CBOW).
+      tokens (N, S), the ids of the spans, whose inner B are the centres; share (N, S), what their rows keep of the learning rate; nodes,
+      those below the top, as `draw` returns them; top (N, B, T), rows of the table of that name; mix (N, S, B), how the tokens of a span
+      make the inputs that predict a centre: the weight of each pair (skip-gram), or the share of each token in the mean of a window
+      (CBOW).
     """
     n, tokens_NS, left_NB, right_NB = windows.spans_of(config, drawn, i)
-    centre_NB = tokens_NS[:, config.window : config.window + config.block]
-    at_NB = n[:, None] * config.block + config.window + np.arange(config.block)[None, :]
-    nodes = nodes_of(config, tables, centre_NB, drawn["offset"][at_NB])
+    share_NS = drawn["share"][windows.places(config, drawn, i)[1]]
+    top_NBT = tables["top"][tokens_NS[:, config.window : config.window + config.block]].astype(jnp.float32)
     if config.architecture == "skip-gram":
         mix_NSB = windows.window_weights(config, left_NB, right_NB)
     else:
         mix_NSB = windows.band(config, left_NB, right_NB) / jnp.maximum(left_NB + right_NB, 1)[:, None, :]
-    return tokens_NS, *nodes, tables["top"][centre_NB].astype(jnp.float32), mix_NSB
+    return tokens_NS, share_NS, jax.tree.map(lambda x: x[n], drawn["nodes"]), top_NBT, mix_NSB
 
 
 def inputs_of(config, mix_NSB, v_NSD):
@@ -194,6 +223,12 @@ def top_weights(weight_NIB, top_NBT):
     return jnp.einsum("nib,nbt->nit", weight_NIB, jnp.abs(top_NBT)), jnp.einsum("nib,nbt->nit", weight_NIB, jnp.maximum(top_NBT, 0))
 
 
+def rest_weights(weight_NIB, nodes):
+    """How often each input meets each node below the top, weighted, (N, I, Q); `nodes` as from `nodes_of`."""
+    belongs_NBQ = nodes["centre"][:, None, :] == jnp.arange(weight_NIB.shape[2])[None, :, None]
+    return jnp.einsum("nib,nbq->niq", weight_NIB, belongs_NBQ * nodes["weight"][:, None, :])
+
+
 def step_update(config, tables, params, drawn, i, rate):
     """One step of gradient descent on the summed loss of the blocks of step i, each row with its own rate.
 
@@ -207,47 +242,42 @@ def step_update(config, tables, params, drawn, i, rate):
     Returns:
       The new params.
     """
-    tokens_NS, nodes_NBM, label_NBM, weight_NBM, top_NBT, mix_NSB = blocks_of(config, tables, drawn, i)
-    top, (blocks, block, taken) = top_nodes(config, len(tables["lengths"])), nodes_NBM.shape
-    repeats_NS = windows.repeats_of(tokens_NS)
-    repeats_NB = repeats_NS[:, config.window : config.window + block]
-    rate_NS = rate * tables["share"]["context"][tokens_NS] / repeats_NS
-    rate_NQ = (rate * tables["share"]["nodes"][nodes_NBM] / repeats_NB[:, :, None]).reshape(blocks, -1)
+    tokens_NS, share_NS, nodes, top_NBT, mix_NSB = blocks_of(config, tables, drawn, i)
+    top, node_NQ, label_NQ = top_nodes(config, len(tables["lengths"])), nodes["packed"] // 2, 1 - nodes["packed"] % 2
     x_NID, weight_NIB = inputs_of(config, mix_NSB, params["context"][tokens_NS])
-    u_TD, u_NQD = params["nodes"][top], params["nodes"][nodes_NBM.reshape(blocks, -1)]
+    u_TD, u_NQD = params["nodes"][top], params["nodes"][node_NQ]
 
+    # Barriers: see `word2vec.ascents`.
     met_NIT, yes_NIT = top_weights(weight_NIB, top_NBT)
     error_NIT = jax.lax.optimization_barrier(yes_NIT - met_NIT * jax.nn.sigmoid(jnp.einsum("nid,td->nit", x_NID, u_TD)))
-    weight_NQI = jnp.repeat(jnp.swapaxes(weight_NIB, 1, 2), taken, axis=1) * weight_NBM.reshape(blocks, -1, 1)
-    wrong_NQI = label_NBM.reshape(blocks, -1, 1) - jax.nn.sigmoid(jnp.einsum("nqd,nid->nqi", u_NQD, x_NID))
-    # Barriers: see `word2vec.ascents`.
-    error_NQI = jax.lax.optimization_barrier(weight_NQI * wrong_NQI)
-    error_NIQ = jax.lax.optimization_barrier(jnp.swapaxes(error_NQI, 1, 2))
+    wrong_NIQ = label_NQ[:, None, :] - jax.nn.sigmoid(jnp.einsum("nid,nqd->niq", x_NID, u_NQD))
+    error_NIQ = jax.lax.optimization_barrier(rest_weights(weight_NIB, nodes) * wrong_NIQ)
+    error_NQI = jax.lax.optimization_barrier(jnp.swapaxes(error_NIQ, 1, 2))
 
     dx_NID = jnp.einsum("niq,nqd->nid", error_NIQ, u_NQD) + jnp.einsum("nit,td->nid", error_NIT, u_TD)
     dx_NSD = dx_NID if config.architecture == "skip-gram" else jnp.einsum("nsb,nbd->nsd", mix_NSB, dx_NID)
     du_NQD = jnp.einsum("nqi,nid->nqd", error_NQI, x_NID)
-    du_TD = error_NIT.reshape(blocks * x_NID.shape[1], -1).T @ x_NID.reshape(blocks * x_NID.shape[1], -1)
+    x_ID = x_NID.reshape(-1, x_NID.shape[2])
+    du_TD = error_NIT.reshape(len(x_ID), -1).T @ x_ID
     # Both kinds of nodes in one addition: a second one would copy the table.
-    node = jnp.concatenate([nodes_NBM.reshape(-1), jnp.arange(top.start, top.stop)])
-    rate_Q1 = jnp.concatenate([rate_NQ.reshape(-1), rate * tables["share"]["nodes"][top]])[:, None]
-    du_QD = jnp.concatenate([du_NQD.reshape(-1, du_TD.shape[1]), du_TD]) * rate_Q1
+    node = jnp.concatenate([node_NQ.reshape(-1), jnp.arange(top.start, top.stop)])
+    share = jnp.concatenate([nodes["share"].reshape(-1), tables["share"]["nodes"][top]])
+    du = jnp.concatenate([du_NQD.reshape(-1, du_TD.shape[1]), du_TD]) * (rate * share)[:, None]
     return {
-        "context": windows.add_rows(params["context"], tokens_NS, dx_NSD * rate_NS[:, :, None]),
-        "nodes": windows.add_rows(params["nodes"], node, du_QD),
+        "context": windows.add_rows(params["context"], tokens_NS, dx_NSD * (rate * share_NS)[:, :, None]),
+        "nodes": windows.add_rows(params["nodes"], node, du),
     }
 
 
 def step_loss(config, tables, params, drawn, i):
     """Mean -log p(centre | input) in nats over the inputs of step i: the pairs of skip-gram, the windows of CBOW."""
-    tokens_NS, nodes_NBM, label_NBM, weight_NBM, top_NBT, mix_NSB = blocks_of(config, tables, drawn, i)
+    tokens_NS, _, nodes, top_NBT, mix_NSB = blocks_of(config, tables, drawn, i)
     x_NID, weight_NIB = inputs_of(config, mix_NSB, params["context"][tokens_NS])
     met_NIT, yes_NIT = top_weights(weight_NIB, top_NBT)
     logits_NIT = jnp.einsum("nid,td->nit", x_NID, params["nodes"][top_nodes(config, len(tables["lengths"]))])
     top_loss = -(yes_NIT * jax.nn.log_sigmoid(logits_NIT) + (met_NIT - yes_NIT) * jax.nn.log_sigmoid(-logits_NIT)).sum()
-    logits_NBMI = jnp.einsum("nbmd,nid->nbmi", params["nodes"][nodes_NBM], x_NID)
-    loss_NBMI = -jax.nn.log_sigmoid((2 * label_NBM - 1)[..., None] * logits_NBMI) * weight_NBM[..., None]
-    rest_loss = (loss_NBMI * jnp.swapaxes(weight_NIB, 1, 2)[:, :, None, :]).sum()
+    logits_NIQ = jnp.einsum("nid,nqd->niq", x_NID, params["nodes"][nodes["packed"] // 2])
+    rest_loss = -(rest_weights(weight_NIB, nodes) * jax.nn.log_sigmoid((1 - 2 * (nodes["packed"][:, None, :] % 2)) * logits_NIQ)).sum()
     return (top_loss + rest_loss) / jnp.maximum(weight_NIB.sum(), 1)
 
 
