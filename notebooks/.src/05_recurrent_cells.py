@@ -72,7 +72,7 @@ texts = {part: list(opened.documents()) for part, opened in world.items()}
 words = WordTokenizer.train(texts["train"], unk=None, specials=("</s>",))
 tokens = {part: write_tokens(documents, words, after="</s>") for part, documents in texts.items()}
 source = -sum(map(World().log_prob, texts["test"])) / math.log(2) / len(tokens["test"].ids)
-settings = {"language model": 800, "hidden": 64, "adding": 2000, "lag": 60, "copying": 2000, "copied": 10}
+settings = {"language model": 2000, "hidden": 64, "adding": 2500, "lag": 60, "copying": 4000, "copied": 10}
 quick = {"language model": 400, "hidden": 48, "adding": 1200, "lag": 40, "copying": 800, "copied": 3}
 quick |= dict.fromkeys(("language model", "adding", "copying"), 20) if smoke else {}
 settings = settings if rich else quick
@@ -368,7 +368,7 @@ score_tables(run, "tasks", {seed: rows.drop(columns="seed") for seed, rows in la
 
 # %% [markdown]
 # **What to notice.** For a long time nothing seems to happen: each has found the answer that needs no memory, the dashed line, and sits on
-# it. Then those with gates find what has to be kept, and fall. The GRU is first. In copying, the simple network does not leave the line at
+# it. Then those with gates find what has to be kept, and fall; the GRU first. In copying, the simple network does not leave the line at
 # all. A wide band says that seeds disagree: one has found the marks, another has not yet; with one seed, one would have told the story of
 # that seed.
 #
@@ -394,8 +394,8 @@ run.figure("reach", left)
 # %% [markdown]
 # **What to notice.** On the left, gates alone bring little. Untrained, they stand at ½, and the gradients of LSTM and GRU shrink at each
 # step nearly as fast as the simple network's; a bias of 3 changes everything. On the right, the nets that have learnt the task have *opened
-# their gates*, and their gradients reach back over all steps; where the band is wide, it is the seed that has not learnt it whose gradient
-# vanishes as before. What a gate gives is not a gradient that never vanishes, but one that can be learnt not to.
+# their gates*: their gradients reach back over all steps, at a tenth of their length or so. Where a net has not learnt it, the simple one
+# or one of three seeds, they vanish as before. What a gate gives is not a gradient that never vanishes, but one that can be learnt not to.
 #
 # ## 8 · Who predicts best, and what do misprints do?
 #
@@ -450,8 +450,8 @@ score_tables(run, "world", excess, "model", "excess").round(3)
 
 # %% [markdown]
 # **What to notice.** Each of the three is soon below the line that no model of one word can cross. And on *this* text the simple network is
-# not behind the others: a sentence has some seven words, and what stood before `</s>` is of no use, so that a memory of forty steps
-# is not asked for; the LSTM, with the most to learn, is the slowest. Which cell is best is a question about the text.
+# as good as the LSTM, and the GRU a little better than both: a sentence has some seven words, and what stood before `</s>` is of no use, so
+# that a memory of forty steps is not asked for. Which cell is best is a question about the text.
 #
 # And the misprints, in paler colours, beside the cells that they were printed for:
 
@@ -465,12 +465,12 @@ ax.legend(frameon=False)
 run.figure("misprints", ax)
 
 # %% [markdown]
-# **What to notice.** *No recurrence* is a bigram, and its bar ends at the line: however long it is trained, one word is all it can see. Two
-# others that should remember end there, too, or above: where *a bias* stands for the matrix, and where the *gates* see no *state*, hardly
-# anything of the past gets through. The *printed updates* have the right network, and its state, but what the state should hold is never
-# learnt; they and the two forms whose matrices $U$ are lost remember a part. Only the state that is *squashed twice* comes near its right
-# form: it is no GRU, but all its paths are there. None of these nets crashes, diverges or has a loss that looks odd, which is why misprints
-# live long: without the right form beside them, one would take them for slow learners.
+# **What to notice.** *No recurrence* is a bigram, and its bar ends at the line: however long it is trained, one word is all it can see. The
+# others have some way from word to word, and so they get better the longer they are trained; in `quick`, the *bias* in place of the matrix
+# and the LSTM whose *gates* see no *state* end at the line as well, in `real` they are past it, and far behind. The *printed updates* have
+# the right network, and its state, but what the state should hold is never learnt. Only the state that is *squashed twice* comes near its
+# right form: it is no GRU, but all its paths are there. None of these nets crashes, diverges or has a loss that looks odd, which is why
+# misprints live long: without the right form beside them, one would take them for slow learners.
 #
 # ## 9 · What do the gates do with a sentence?
 #
@@ -497,9 +497,10 @@ gates = ["LSTM input", "LSTM forget", "LSTM output", "GRU reset", "GRU update"]
 show.explore(gate_map, gate=gates, sentence=["the queen and her crown are here .", *sorted(texts["test"], key=len)[-12:]])
 
 # %% [markdown]
-# **What to notice.** Look along the rows: some units keep what they have through the first words and let it go later; others are emptied
-# at `</s>`, or at the word after it, since nothing of a sentence is of use for the next. In *the queen and her crown are here*, "her" must
-# agree with a word two places back, and "are" with two of them: that is what a state is for.
+# **What to notice.** Each unit has words of its own at which it keeps what it has, and words at which it lets go. At the full stop nearly
+# all of the GRU's let go, since nothing of a sentence is of use for the next; the LSTM's need not, for its output gate can hide what the
+# content still holds. In *the queen and her crown are here*, "her" must agree with a word two places back, and "are" with two of them:
+# that is what a state is for.
 #
 # ### Exercise 3
 #
