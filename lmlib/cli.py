@@ -184,21 +184,11 @@ def generate(arguments) -> int:
     add_fields(parser.add_argument_group("how the next token is chosen"), Sampling)
     options = parse(parser, arguments)
 
-    import jax
+    from lmlib.record.modelling import go_on
 
-    from lmlib.generate import stream
-    from lmlib.learn.weights import load_model
-
-    model, tokenizer, _ = load_model(options.model)
     sampling = Sampling(**_given(options, Sampling))
-    ids = tokenizer.encode(options.prompt).tolist()
-    blocks = stream(model, [ids], sampling, max_new_tokens=options.tokens, key=jax.random.key(options.seed), stop=())
-    shown = ""
-    for block in blocks:
-        ids += block.rows()[0].tolist()
-        text = tokenizer.decode(ids).rstrip("\ufffd")  # of a character whose last bytes are still to come
-        print(text[len(shown) :], end="", flush=True)
-        shown = text
+    for piece in go_on(options.model, options.prompt, sampling, tokens=options.tokens, seed=options.seed):
+        print(piece, end="", flush=True)
     print()
     return 0
 

@@ -9,13 +9,16 @@
 
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 
 from lmlib.config import to_dict
 from lmlib.errors import LmlibError
+from lmlib.generate import Sampling, stream
 from lmlib.learn import checkpoint
 from lmlib.learn.weights import load_model, save_model
 from lmlib.measure.language_models import LanguageModelConfig, corpora_of, encode, evaluate, prepare, train_tokenizer
@@ -81,6 +84,29 @@ def train_language_model(
         _measure(run, config, prepared.model(params), corpora, stores, tokenizer, claim)
     print(f"model: {path}")
     return path
+
+
+def go_on(folder, prompt: str, sampling: Sampling | None = None, *, tokens: int = 200, seed: int = 1) -> Iterator[str]:
+    """A text and how a trained model goes on with it, in pieces as they are made; joined, they are the whole text.
+
+    Args:
+      folder: of the model.
+      prompt: the beginning; it may be empty.
+      sampling: how tokens are chosen; None draws from the model's own distribution.
+      tokens: how many to add; an <eos> does not end the text.
+      seed: of what is drawn.
+
+    Raises:
+      UnavailableError, IntegrityError, FormatError, MismatchError: as `load_model`.
+      ConfigError, NonFiniteError: as `lmlib.generate.stream`.
+    """
+    model, tokenizer, _ = load_model(folder)
+    ids, shown = tokenizer.encode(prompt).tolist(), ""
+    for block in stream(model, [ids], sampling, max_new_tokens=tokens, key=jax.random.key(seed), stop=()):
+        ids += block.rows()[0].tolist()
+        text = tokenizer.decode(ids).rstrip("\ufffd")  # of a character whose last bytes are still to come
+        yield text[len(shown) :]
+        shown = text
 
 
 def _begin(config, corpora, folder):
