@@ -436,7 +436,6 @@ for name, cell in forms.items():
         excess[seed].append({"model": name, "excess": bits})
 
 # %%
-batch = streams[0]
 bigram = bigram_entropy(tokens["train"].ids[:-1], tokens["train"].ids[1:]) - source
 axes = {"hue": "model", "xlabel": "step", "ylabel": "excess bits a token\n(training text, mean ± sd, 3 seeds)"}
 ax = figures.curve(pd.concat(curves[:3]), **axes, optimum=bigram, optimum_label="best bigram", ax=figures.new_axes(5.6, 3.4))
