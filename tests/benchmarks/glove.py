@@ -92,7 +92,7 @@ def measure(chosen, ours, peer, facts, text, corpus, folder, pairs):
         beside={
             side: {"hyper_parameters": chosen[side]}
             | {part: harness.spread([r[part] for r in of[1:]]) for part in parts}
-            | ({"first_run_seconds": of[0]["seconds"], "compile_seconds": of[0]["compile_seconds"]} if side == "ours" else {})
+            | {key: of[0][key] for key in ("compile_seconds",) if key in of[0]}
             for side, of in runs.items()
         },
         corpus=corpus | {"cells": cells, "vocabulary": distinct},
