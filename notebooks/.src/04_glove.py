@@ -626,7 +626,7 @@ if wikipedia:
 # **What to notice** (in `real`). Scores on natural text are far from those of the small world, and the two methods are good at
 # different things: GloVe at what stands *together* (a city in its state), PPMI at similarity and grammar. In a text of this size one
 # prejudice is beyond doubt, by both methods: men's names go with careers, women's with families. The other tests are weak or disagree,
-# and $p$ says so. Debiasing along *she* and *he* hardly touches the names, whose difference is more than that one direction; and what
+# and $p$ says so. Debiasing along *she* and *he* takes only a part of it from the names, whose difference is more than one direction; and what
 # it does to mathematics and the arts is not to bring the effect to 0 but to turn it round.
 #
 # **All methods side by side.** `make vectors` trains each method of this family on the slice of Wikipedia, in 100 and 300 dimensions,
