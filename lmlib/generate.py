@@ -187,6 +187,14 @@ def check_prompts(model, prompts, stop, max_new_tokens):
     return tokens_BP, lengths_B, stop_K
 
 
+def settings(sampling: Sampling) -> dict[str, float]:
+    """The settings in force, as numbers that a program may trace: another temperature is no new program, another set of names is.
+    Greedy has temperature 1, since it looks for the greatest and draws nothing."""
+    names = ("repetition_penalty", *_WARPERS)
+    numbers = {name: float(getattr(sampling, name)) for name in names if getattr(sampling, name) is not None}
+    return numbers | ({"temperature": 1.0} if sampling.temperature == 0 else {})
+
+
 def _row_keys(key, batch):
     """(B,) keys: those given, or fold_in(key, i) for row i."""
     if not (hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
@@ -228,11 +236,7 @@ def _prepare(model, prompts, sampling, max_new_tokens, key, stop, source):
         for seen_V, tokens_P, length in zip(seen_BV, tokens_BP, length_B, strict=True):
             seen_V[tokens_P[:length]] = True
         carry["seen"] = jnp.asarray(seen_BV)
-    # numbers are traced, so that another temperature is no new program; which warpers there are is static
-    names = ("temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
-    numbers = {name: float(getattr(sampling, name)) for name in names if getattr(sampling, name) is not None}
-    numbers |= {"temperature": 1.0} if greedy else {}
-    fixed = (greedy, sampling.no_repeat_ngram)
+    fixed, numbers = (greedy, sampling.no_repeat_ngram), settings(sampling)
     return carry, partial(run_block, definition, fixed, params, numbers, keys_B, stop_K), length_B
 
 
@@ -317,11 +321,24 @@ def _warp(fixed, numbers, logits_BV, c):
         logits_BV = warpers.repetition_penalty(logits_BV, c["seen"], numbers["repetition_penalty"])
     if n is not None:
         logits_BV = warpers.no_repeat_ngram(logits_BV, c["text"], c["length"], n)
-    truncations = {"top_k": warpers.top_k, "top_p": warpers.nucleus, "min_p": warpers.min_p, "typical_p": warpers.typical}
-    for name, warp in {"temperature": warpers.temperature, **truncations}.items():
+    return reshape(logits_BV, numbers)
+
+
+_WARPERS = {  # in the order in which they are applied
+    "temperature": warpers.temperature,
+    "top_k": warpers.top_k,
+    "top_p": warpers.nucleus,
+    "min_p": warpers.min_p,
+    "typical_p": warpers.typical,
+}
+
+
+def reshape(logits, numbers: dict):
+    """Logits (…, V) after temperature and truncation, those of `settings`; what looks at the text, control of repetition, is left out."""
+    for name, warp in _WARPERS.items():
         if name in numbers:
-            logits_BV = warp(logits_BV, numbers[name])
-    return logits_BV
+            logits = warp(logits, numbers[name])
+    return logits
 
 
 # After it

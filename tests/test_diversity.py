@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lmlib.errors import ConfigError, EmptyCorpusError, ShapeError
-from lmlib.measure.diversity import distinct, ngrams, repetition, self_bleu
+from lmlib.measure.diversity import distinct, ngrams, reference_bleu, repetition, self_bleu
 
 GROUPS = json.loads((Path(__file__).parent / "fixtures" / "diversity.json").read_text("utf-8"))["groups"]
 
@@ -58,3 +58,27 @@ def test_what_is_no_list_of_texts_is_refused(measure):
 def test_one_text_has_no_others():
     with pytest.raises(EmptyCorpusError):
         self_bleu([["a"]])
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group["name"])
+def test_reference_bleu_is_that_of_self_bleu(group):
+    """Self-BLEU, which is NLTK's, is the mean of what each text has against the others."""
+    texts = group["texts"]
+    others = [reference_bleu([text], texts[:i] + texts[i + 1 :], 3) for i, text in enumerate(texts)]
+    assert_allclose(np.mean(others), self_bleu(texts, 3), rtol=1e-12)
+
+
+def test_reference_bleu_does_not_see_uniformity():
+    real = [list("abcde"), list("fghij"), list("abxyz")]
+    assert reference_bleu([real[0]] * 9, real) == 1
+    assert self_bleu([real[0]] * 9) == 1
+    assert distinct([real[0]] * 9, 2) == 4 / 36
+
+
+def test_reference_bleu_needs_texts_and_references():
+    with pytest.raises(EmptyCorpusError):
+        reference_bleu([], [["a"]])
+    with pytest.raises(EmptyCorpusError):
+        reference_bleu([["a"]], [])
+    with pytest.raises(ShapeError, match="text 0"):
+        reference_bleu(["abc"], [["a"]])

@@ -3,6 +3,7 @@
 * distinct-n: Li et al. 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models" (arXiv 1510.03055), section 5.4. The
   share of different n-grams among all n-grams of all texts. It falls as texts grow, so compare the same number of tokens only.
 * self-BLEU: Zhu et al. 2018, "Texygen" (arXiv 1802.01886), section 2.3. Mean BLEU of each text against all others: high is uniform.
+  Beside it BLEU against real texts, which is what it is not: a generator that says one real sentence for ever is perfect by that measure.
 * repetition: Welleck et al. 2020, "Neural Text Generation with Unlikelihood Training" (arXiv 1908.04319), seq-rep-n. Mean share of a text's
   n-grams that it has already had.
 
@@ -51,25 +52,57 @@ def self_bleu(texts: Iterable[Sequence], n: int = 4) -> float:
     texts = _checked(texts, n)
     if len(texts) < 2:
         raise EmptyCorpusError(f"self-BLEU compares texts with one another: it needs at least two, got {len(texts)}")
-    counts = [[Counter(ngrams(text, k)) for text in texts] for k in range(1, n + 1)]
+    counts = _counts(texts, n)
     best = [_two_greatest(rows) for rows in counts]
     lengths = sorted(map(len, texts))
-    total = 0.0
-    for i, text in enumerate(texts):
-        if not len(text):
-            continue  # an empty text has BLEU 0
-        logs = []
-        for rows, greatest in zip(counts, best, strict=True):
+
+    def bleu(i):
+        def right(k, gram):
             # the most often that any *other* text has the n-gram
-            right = sum(min(count, greatest[gram][0] if greatest[gram][1] != i else greatest[gram][2]) for gram, count in rows[i].items())
-            if not logs and not right:
-                break  # no word in common: 0, however the rest is smoothed
-            logs.append(math.log((right or 0.1) / max(1, rows[i].total())))
-        else:
-            nearest = _nearest_other(lengths, len(text))
-            brevity = min(0.0, 1 - nearest / len(text))
-            total += math.exp(brevity + sum(logs) / n)
-    return total / len(texts)
+            first, owner, second = best[k][gram]
+            return first if owner != i else second
+
+        return _bleu([rows[i] for rows in counts], len(texts[i]), right, _nearest_other(lengths, len(texts[i])))
+
+    return sum(map(bleu, range(len(texts)))) / len(texts)
+
+
+def reference_bleu(texts: Iterable[Sequence], references: Iterable[Sequence], n: int = 4) -> float:
+    """The mean of BLEU-n of each text, with all references at once: the BLEU of self-BLEU, against real texts.
+
+    Raises:
+      EmptyCorpusError: there is no text, or no reference.
+      ConfigError, ShapeError: as for `self_bleu`.
+    """
+    texts, references = _checked(texts, n), _checked(references, n)
+    if not texts or not references:
+        raise EmptyCorpusError(f"BLEU compares texts with references: got {len(texts)} and {len(references)}")
+    best = [_two_greatest(rows) for rows in _counts(references, n)]
+    lengths = sorted(map(len, references))
+
+    def bleu(text):
+        counts = [Counter(ngrams(text, k)) for k in range(1, n + 1)]
+        return _bleu(counts, len(text), lambda k, gram: best[k].get(gram, (0,))[0], _nearest(lengths, len(text)))
+
+    return sum(map(bleu, texts)) / len(texts)
+
+
+def _counts(texts, n):
+    """For each k of 1 … n, how often each text has each k-gram."""
+    return [[Counter(ngrams(text, k)) for text in texts] for k in range(1, n + 1)]
+
+
+def _bleu(counts, length, right, nearest):
+    """BLEU of one text: its n-grams' counts for each k, what may count at most of each, and the nearest length of a reference."""
+    if not length:
+        return 0.0  # an empty text
+    logs = []
+    for k, row in enumerate(counts):
+        found = sum(min(count, right(k, gram)) for gram, count in row.items())
+        if not logs and not found:
+            return 0.0  # no word in common: 0, however the rest is smoothed
+        logs.append(math.log((found or 0.1) / max(1, row.total())))
+    return math.exp(min(0.0, 1 - nearest / length) + sum(logs) / len(counts))
 
 
 def _two_greatest(rows):
@@ -85,8 +118,11 @@ def _two_greatest(rows):
 def _nearest_other(lengths, length):
     """The length nearest to that of one text among those of the others, the shorter of two; `lengths` are sorted and hold it once more."""
     at = bisect_left(lengths, length)
-    others = lengths[max(0, at - 1) : at] + lengths[at + 1 : at + 2]
-    return min(others, key=lambda other: (abs(other - length), other))
+    return _nearest(lengths[max(0, at - 1) : at] + lengths[at + 1 : at + 2], length)
+
+
+def _nearest(lengths, length):
+    return min(lengths, key=lambda other: (abs(other - length), other))
 
 
 def _checked(texts, n):

@@ -1,7 +1,8 @@
-"""Two classifiers of text side by side, on corpora with labels: fastText's, and logistic regression on TF-IDF as the baseline.
+"""Classifiers of text that count words or weigh them, on corpora with labels, all in one form: fastText's, logistic regression on TF-IDF,
+naive Bayes, and a language model for each label. The first two are compared side by side.
 
-Every setting is chosen inside the training texts, by the accuracy on a stratified tenth of them that is held back; the classifier is then
-trained on all of them. Where a corpus publishes a training and a test part these are taken, for other corpora ten folds.
+In the comparison every setting is chosen inside the training texts, by the accuracy on a stratified tenth of them that is held back; the
+classifier is then trained on all of them. Where a corpus publishes a training and a test part these are taken, for other corpora ten folds.
 """
 
 import time
@@ -15,9 +16,14 @@ import numpy as np
 from lmlib.errors import UnknownNameError
 from lmlib.learn.train import fit
 from lmlib.measure.classification import classification, folds, wilson_interval
-from lmlib.models import text_classifier
+from lmlib.models import ngram, text_classifier
+from lmlib.models.bag_of_words import bag_of_words
+from lmlib.models.base import compiled
+from lmlib.models.naive_bayes import naive_bayes
 from lmlib.models.text_classifier import LabelledBatches, TextClassifierConfig, TextFeatures
 from lmlib.text.corpora import open_corpus, registry
+from lmlib.text.store import write_tokens
+from lmlib.text.tokenizers import WordTokenizer
 
 RATES, EPOCHS = (0.1, 0.25, 0.5), (10, 30)  # of fastText, from which validation chooses; the rates are among those of the paper
 INVERSE_REGULARISATION = (1.0, 10.0, 100.0)  # C of the logistic regression
@@ -32,6 +38,17 @@ class Classifier:
     prepare: Callable  # (texts, labels, seed) -> train; train(candidate) -> predict; predict(texts) -> labels
     tell: Callable  # a candidate in words
     random: bool = True  # whether another seed is another result
+
+
+class Fitted(NamedTuple):
+    """A classifier that is ready for use."""
+
+    labels: np.ndarray  # (C,), rising
+    log_probabilities: Callable  # texts -> log p(label | text) in nats, (texts, C)
+
+    def __call__(self, texts) -> np.ndarray:
+        """The most probable label of each text."""
+        return self.labels[self.log_probabilities(texts).argmax(axis=1)]
 
 
 class Part(NamedTuple):
@@ -71,7 +88,7 @@ def prepare_fasttext(texts, labels, config: TextClassifierConfig, seed: int = 0)
       seed: of the initial values and the order of the texts; with equal arguments two calls give the same bits.
 
     Returns:
-      train(config), where rate, epochs, hidden and batch_size may be others; it returns predict(texts), which gives their labels.
+      train(config), where rate, epochs, hidden and batch_size may be others; it returns a `Fitted`.
 
     Raises:
       EmptyCorpusError: the texts have no words.
@@ -89,32 +106,92 @@ def prepare_fasttext(texts, labels, config: TextClassifierConfig, seed: int = 0)
         for state, _ in fit(text_classifier.train_step, initial, batches, key=key, steps=steps, steps_per_call=len(batches)):  # noqa: B007
             pass
         params = jax.tree.map(np.asarray, state["params"])
-        return lambda unseen: names[text_classifier.predict(params, features.encode(unseen)).argmax(axis=1)]
+        return Fitted(names, lambda unseen: text_classifier.predict(params, features.encode(unseen)))
 
     return train
 
 
-def prepare_logistic(texts, labels):
+def prepare_logistic(texts, labels, ngrams: int = 2):
     """Make the features of some texts for logistic regression.
 
     Args:
       texts, labels: as for `prepare_fasttext`.
+      ngrams: longest word n-gram; 1 takes words alone.
 
     Returns:
-      train(C), C the inverse strength of the regularisation; it returns predict(texts).
+      train(C), C the inverse strength of the regularisation; it returns a `Fitted`.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
     # the same words as fastText's: every run of letters and every other mark by itself
-    vectorizer = TfidfVectorizer(token_pattern=r"\w+|[^\w\s]", ngram_range=(1, 2), sublinear_tf=True)
+    vectorizer = TfidfVectorizer(token_pattern=r"\w+|[^\w\s]", ngram_range=(1, ngrams), sublinear_tf=True)
     weights = vectorizer.fit_transform(texts)
 
     def train(C):
         with threadpool_limits(1):  # its products are too small for more, and sums then do not depend on the number of cores
             model = LogisticRegression(C=C, max_iter=1000).fit(weights, labels)
-        return lambda unseen: model.predict(vectorizer.transform(unseen))
+        return Fitted(model.classes_, lambda unseen: model.predict_log_proba(vectorizer.transform(unseen)))
+
+    return train
+
+
+def prepare_naive_bayes(texts, labels):
+    """Count the words of some texts for naive Bayes (`lmlib.models.naive_bayes`); words that no training text has are dropped.
+
+    Args:
+      texts, labels: as for `prepare_fasttext`.
+
+    Returns:
+      train(k), k what is added to each count; it returns a `Fitted`.
+    """
+    names, number = np.unique(np.asarray(labels), return_inverse=True)
+    words = WordTokenizer.train(texts, unk=None, normalisation="lower", segmentation="punctuation")
+
+    def counts(some):
+        return bag_of_words(words.encode_batch(list(some)), words.vocab_size)
+
+    counts_NV = counts(texts)
+
+    def train(k=1.0):
+        model = naive_bayes(counts_NV, number, k=k)
+        return Fitted(names, lambda unseen: model.log_probabilities(counts(unseen)))
+
+    return train
+
+
+def prepare_class_models(texts, labels):
+    """Cut some texts for a language model of each label: naive Bayes whose words are not independent.
+
+        p(c | text) ∝ p(c) p(text | c), p(text | c) by interpolated Kneser-Ney (Peng and Schuurmans 2003, "Combining Naive Bayes and n-Gram
+        Language Models for Text Classification")
+
+    Args:
+      texts, labels: as for `prepare_fasttext`.
+
+    Returns:
+      train(order), the order of the n-grams; it returns a `Fitted`.
+    """
+    names, number = np.unique(np.asarray(labels), return_inverse=True)
+    cut = {"normalisation": "lower", "segmentation": "punctuation"}
+    words = WordTokenizer.train(texts, specials=("<s>", "</s>"), **cut)
+    bos, eos = words.special("<s>"), words.special("</s>")
+    ended = [[*ids, eos] for ids in words.encode_batch(list(texts))]
+
+    def train(order=3):
+        config = ngram.NgramConfig(words.vocab_size, order, "kneser_ney", bos, eos, fallback=(0.75,))
+        models = [ngram.train(config, [ended[i] for i in np.flatnonzero(number == c)]) for c in range(len(names))]
+        prior_C = np.log(np.bincount(number) / len(number))
+
+        def log_probabilities(unseen):
+            store = write_tokens(unseen, words, after="</s>")
+            row = ngram.running_text(store, eos)
+            sums = [np.add.reduceat(np.asarray(compiled(model, "score")(*row.values()))[0], store.offsets[:-1]) for model in models]
+            joint_NC = np.stack(sums, axis=1).astype(np.float64) + prior_C
+            return joint_NC - np.logaddexp.reduce(joint_NC, axis=1, keepdims=True)
+
+        return Fitted(names, log_probabilities)
 
     return train
 

@@ -93,6 +93,7 @@ def curve(data, x="step", y="loss", hue=None, *, optimum=None, optimum_label="be
     return _labelled(ax, x, y, xlabel, ylabel)
 
 
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")  # told apart without colour
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
@@ -139,6 +140,22 @@ def bars(data, x, y, hue=None, *, xlabel=None, ylabel=None, ax=None):
         ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(colours))
     ax.set_ylabel(f"{ax.get_ylabel()}\n(mean ± sd, {seeds} seeds)" if counts.max() > 1 else f"{ax.get_ylabel()} (1 seed)")
     return ax
+
+
+def tradeoff(data, x, y, hue, setting, *, xlabel=None, ylabel=None, ax=None):
+    """What is gained against what is paid, as a dial is turned: a line for each value of `hue` through the means at its settings, in their
+    order, with one standard deviation over the rows, one a seed, to both sides.
+
+    Args:
+      setting: the column with the position of the dial.
+    """
+    ax = new_axes(5.4, 4.0) if ax is None else ax
+    colours = _palette(data, hue)
+    for marker, (label, group) in zip(MARKERS * len(colours), data.groupby(hue, sort=False), strict=False):
+        mean, sd = (group.groupby(setting, sort=False)[[x, y]].agg(how) for how in ("mean", "std"))
+        style = {"color": colours[label], "marker": marker, "markersize": 5, "linewidth": 1.4, "elinewidth": 0.8}
+        ax.errorbar(mean[x], mean[y], xerr=sd[x], yerr=sd[y], label=label, **style)
+    return _labelled(ax, x, y, xlabel, ylabel)
 
 
 def rank_frequency(data, x="rank", y="count", hue=None, *, xlabel=None, ylabel=None, ax=None):
