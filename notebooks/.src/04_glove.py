@@ -626,8 +626,8 @@ if wikipedia:
 # **What to notice** (in `real`). Scores on natural text are far from those of the small world, and the two methods are good at
 # different things: GloVe at what stands *together* (a city in its state), PPMI at similarity and grammar. In a text of this size one
 # prejudice is beyond doubt, by both methods: men's names go with careers, women's with families. The other tests are weak or disagree,
-# and $p$ says so. Debiasing along *she* and *he* takes only a part of it from the names, whose difference is more than one direction; and what
-# it does to mathematics and the arts is not to bring the effect to 0 but to turn it round.
+# and $p$ says so. Debiasing along *she* and *he* takes only a part of it from the names, whose difference is more than one direction;
+# and what it does to mathematics and the arts is not to bring the effect to 0 but to turn it round.
 #
 # **All methods side by side.** `make vectors` trains each method of this family on the slice of Wikipedia, in 100 and 300 dimensions,
 # three seeds of each, and scores them; here is what has been recorded of that so far, as mean ± sd over the seeds. The last column is
@@ -639,7 +639,7 @@ from lmlib.record.claims import claimed
 methods = [f"{method}_{size}" for size in (100, 300) for method in ("sgns", "hs", "cbow", "glove", "fasttext", "ppmi")]
 scores = ["ws353", "simlex999", "rg65", "analogy", "purity_things", "purity_forms"]
 table = claimed("../results/real/word_vectors", "enwiki", time="core_seconds")
-table.reindex(index=methods, columns=[*scores, "core_seconds"], fill_value="not recorded")
+table.reindex(index=methods, columns=[*scores, "core_seconds"]).astype(object).fillna("not recorded")
 
 # %% [markdown]
 # ## Summary
