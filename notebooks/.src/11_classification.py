@@ -460,7 +460,8 @@ if rows:
 # %% [markdown]
 # **What to notice** (in `real`). On messages and reviews, the intervals of nearly all overlap: counting and weighing, which take a second,
 # are not behind the nets, which take minutes. On questions, of ten words each, what matters is which few stand together (*how many*, *what
-# is*): pairs, fastText and the convolution are ahead of words alone, by little (these intervals overlap, too), and naive Bayes is far behind.
+# is*): pairs, fastText and the convolution are ahead of words alone, by little (these intervals overlap, too), and naive Bayes is far
+# behind.
 #
 # One fold, one seed: n = 1, with the interval of the texts. What the command `lmlib classify` has recorded on all ten folds, or three seeds
 # where a test part is published, with every setting chosen inside the training texts:
