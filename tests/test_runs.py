@@ -397,6 +397,13 @@ def test_a_benchmark_is_a_table_of_both_sides(tmp_path):
         "ws353": "0.550 ± 0.071 (n = 2)",
     }
     assert (peer["who"], peer["ws353"]) == ("gensim 4.4", "0.4 ± 0 (n = 2)")
+    assert len(benchmark(tmp_path, "word2vec", "100")) == 2
+    assert benchmark(tmp_path, "word2vec", "300").empty
+    alone = {name: value for name, value in row.items() if name != "ratio"} | {"peer": {"name": "gensim", "missing": True}}
+    path.write_text(json.dumps({"machine": {"processor": "abacus"}, "rows": [alone | {"quality": {"ours": scores["ours"]}}]}))
+    assert benchmark(tmp_path, "word2vec")[["who", "words/s"]].to_dict("records") == [{"who": "lmlib", "words/s": 4}]
+    write_claims(tmp_path)
+    assert "| 100 d | words/s | 4 |  | gensim: not at hand |  |" in (tmp_path / "README.md").read_text()
     path.write_text('{"rows": [{}]}')
     with pytest.raises(LmlibError, match="run the benchmark again"):
         benchmark(tmp_path, "word2vec")

@@ -54,8 +54,9 @@ def write_claims(results):
     write_bytes(results / "README.md", readme(results, rows).encode())
 
 
-def benchmark(results, name):
-    """What `results`/benchmarks/<device>/<name>.json say, as a DataFrame: two rows a case, ours and the peer's; empty where it was not run.
+def benchmark(results, name, case=""):
+    """What `results`/benchmarks/<device>/<name>.json say of the cases whose name begins so, as a DataFrame: two rows a case, ours and the
+    peer's where it was at hand; empty where it was not run.
 
     Columns: device, processor, who (with version), the median under the name of its unit, ratio (above 1: ours is better), and each score
     of quality as mean ± sd over seeds.
@@ -65,10 +66,11 @@ def benchmark(results, name):
     rows = []
     for path in sorted((Path(results) / "benchmarks").glob(f"*/{name}.json")):
         result = _read_benchmark(path)
-        for row in result["rows"]:
-            for side, who in (("ours", "lmlib"), ("peer", f"{row['peer']['name']} {row['peer']['version']}")):
+        for row in (row for row in result["rows"] if row["case"].startswith(case)):
+            sides = {"ours": "lmlib"} | ({"peer": f"{row['peer']['name']} {row['peer']['version']}"} if "ratio" in row else {})
+            for side, who in sides.items():
                 where = {"device": path.parent.name, "processor": result["machine"]["processor"], "case": row["case"], "who": who}
-                ratio = round(row["ratio"], 2) if side == "ours" else None
+                ratio = round(row["ratio"], 2) if len(sides) > 1 and side == "ours" else None
                 quality = {score: mean_sd(found["values"]) for score, found in row["quality"][side].items()}
                 rows.append(where | {row["unit"]: float(f"{row[side]['median']:.3g}"), "ratio": ratio} | quality)
     return pd.DataFrame(rows)
@@ -224,18 +226,13 @@ def _benchmarks(results):
     """A table of results/benchmarks/<device>/<name>.json; a ratio above 1 says that ours is better."""
     cells = []
     for path in sorted((results / "benchmarks").glob("*/*.json")):
-        cells += [
-            (
-                f"[{path.parent.name}/{path.stem}]({path.relative_to(results).as_posix()})",
-                row["case"],
-                row["unit"],
-                f"{row['ours']['median']:.4g}",
-                f"{row['peer']['median']:.4g}",
-                f"{row['peer']['name']} {row['peer']['version']}",
-                f"{row['ratio']:.3g}",
-            )
-            for row in _read_benchmark(path)["rows"]
-        ]
+        link = f"[{path.parent.name}/{path.stem}]({path.relative_to(results).as_posix()})"
+        for row in _read_benchmark(path)["rows"]:
+            peer = row["peer"]
+            beside = ("", f"{peer['name']}: not at hand", "")
+            if "ratio" in row:
+                beside = (f"{peer['median']:.4g}", f"{peer['name']} {peer['version']}", f"{row['ratio']:.3g}")
+            cells.append((link, row["case"], row["unit"], f"{row['ours']['median']:.4g}", *beside))
     return ["## Benchmarks", "", *_table(("benchmark", "case", "unit", "lmlib", "peer", "which", "ratio"), cells)] if cells else []
 
 
@@ -243,7 +240,9 @@ def _read_benchmark(path):
     try:
         result = json.loads(path.read_text("utf-8"))
         for row in result["rows"]:
-            _ = row["case"], row["unit"], row["ratio"], row["ours"]["median"], *map(row["peer"].__getitem__, ("median", "name", "version"))
+            _ = row["case"], row["unit"], row["ours"]["median"], row["peer"]["name"]
+            if "missing" not in row["peer"]:
+                _ = row["ratio"], row["peer"]["median"], row["peer"]["version"]
         return result
     except (ValueError, KeyError, TypeError) as error:
         raise LmlibError(f"{path} is no benchmark's result ({error!r}): run the benchmark again") from None

@@ -530,13 +530,12 @@ show.tokens([letters.decode(block) for block in blocks], label="block by block")
 
 # %% [markdown]
 # **How fast?** What a cell measures on a machine that does other things is no claim, so times are read from the benchmarks, where both
-# sides run in turn on a machine that does nothing else (`make bench BENCH=recurrent`; the peer is a loop over PyTorch's steps). A table
-# without rows means that nothing has been recorded yet.
+# sides run in turn on a machine that does nothing else (`make bench BENCH=recurrent`; the peer is a loop over PyTorch's steps):
 
 # %%
-from lmlib.record.benchmarks import recorded
+from lmlib.record.claims import benchmark
 
-recorded("../results", "recurrent", "generate")
+benchmark("../results", "recurrent", "generate")  # an empty table where it was not run
 
 # %% [markdown]
 # ## Summary
