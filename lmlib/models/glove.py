@@ -46,7 +46,7 @@ class GloVeConfig:
     epochs: int = 15  # passes over the cells
     form: str = "paper"  # of AdaGrad; "program" for comparison with the C program
     damping: float = 1.0  # how far a step may go, as a share of what its curvature allows; 0 does not look
-    tile: int = 64  # P, words of a block
+    tile: int = 16  # P, words of a block
     density: float = 0.05  # a tile with a smaller share of its cells is taken apart into groups
     group: int = 16  # K, cells of a group
     groups: int = 8  # N, groups a step
