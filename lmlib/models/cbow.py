@@ -45,12 +45,12 @@ class CBOWConfig:
     negatives: int = 5  # k of equation 4: noise words for each centre
     subsample: float = 1e-3  # t of equation 5 of arXiv 1310.4546; 0 keeps every word
     noise_power: float = 0.75  # of the counts, in the distribution of the noise words
-    learning_rate: float = 0.4  # at the beginning; it falls linearly over the run
+    learning_rate: float = 0.3  # at the beginning; it falls linearly over the run
     final_learning_rate: float = 1e-5  # it falls no lower
     epochs: int = 3  # passes over the corpus
     block: int = 64  # B, neighbouring centres that share their noise words
     blocks: int = 32  # N, blocks a step
-    shared_negatives: int = 36  # K, noise words of a block; with few of them analogies suffer first
+    shared_negatives: int = 40  # K, noise words of a block; with few of them analogies suffer first
     cap: float = 8.0  # updates a step that a row may take at the full learning rate
     gradient: str = "true"  # of the context words; "word2vec.c" does not divide it by their number
 
