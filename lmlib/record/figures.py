@@ -10,6 +10,7 @@ Shapes: N points, D dimensions.
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from lmlib.errors import ShapeError, UnknownNameError, check_shape, nearest
 
@@ -115,6 +116,9 @@ def lines(x, ys, *, xscale="linear", yscale="linear", marker="", beside=False, x
     ax.set(xscale=xscale, yscale=yscale)
     if xscale == "linear" and (x is None or np.asarray(x).dtype.kind in "iu"):
         ax.xaxis.get_major_locator().set_params(integer=True)  # no tick between whole numbers
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "log" and np.divide(*axis.get_view_interval()[::-1]) < 100:  # a short range: 60, and not 6 × 10¹
+            axis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=StrMethodFormatter("{x:g}"), minor_formatter=NullFormatter())
     _labelled(ax, "", "", xlabel, ylabel)
     if beside:
         ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
