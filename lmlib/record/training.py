@@ -128,7 +128,8 @@ def train_vectors(
         meta = {"config": to_dict(config), "seed": seed, "chunk": chunk, "tokenizer": tokenizer.digest, "corpus": corpus.sha256}
         state = train(run, training, seed, meta, save_every)
         vectors = _save(path, format, training, tokenizer, state)
-        run.time("core_seconds", time.process_time() - work)  # from the ids to the vectors, in this process
+        if not known:  # the work of a run that was interrupted is not known
+            run.time("core_seconds", time.process_time() - work)  # from the ids to the vectors, in this process
         _measure(run, corpus, vectors, path, claim)
     print(f"vectors: {path}")
     return path
