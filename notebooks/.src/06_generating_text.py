@@ -436,7 +436,7 @@ six = ngram.NgramConfig(letters.vocab_size, 6, "kneser_ney", fallback=(0.75,), *
 writer, expert = (ngram.train(six, part) for part in pieces)
 if rich:
     shakespeare, batches = RecurrentConfig.shakespeare(letters.vocab_size, **ends), BPTTStreams(pieces[0], 50, 50)
-    writer = train_recurrent(shakespeare, batches, epochs=4, optim=replace(adam, learning_rate=4e-3), seed=1, streams=50)
+    writer = train_recurrent(shakespeare, batches, epochs=12, optim=replace(adam, learning_rate=4e-3), seed=1, streams=50)
 starts = np.linspace(0, len(other) - P - L, n).astype(int)
 openings, human = zip(*((x[:P], x[P : P + L]) for x in (letters.encode(other[s : s + P + L]) for s in starts)), strict=True)
 
