@@ -627,7 +627,7 @@ if wikipedia:
 # different things: GloVe at what stands *together* (a city in its state), PPMI at similarity and grammar. In a text of this size one
 # prejudice is beyond doubt, by both methods: men's names go with careers, women's with families. The other tests are weak or disagree,
 # and $p$ says so. Debiasing along *she* and *he* takes only a part of it from the names, whose difference is more than one direction;
-# and what it does to mathematics and the arts is not to bring the effect to 0 but to turn it round.
+# and for mathematics and the arts it does not bring the effect to 0: PPMI's is turned round, and GloVe's, negative before, grows.
 #
 # **All methods side by side.** `make vectors` trains each method of this family on the slice of Wikipedia, in 100 and 300 dimensions,
 # three seeds of each, and scores them; here is what has been recorded of that so far, as mean ± sd over the seeds. The last column is
