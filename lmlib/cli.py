@@ -196,6 +196,7 @@ def generate(arguments) -> int:
 def classify(arguments) -> int:
     """`lmlib classify`"""
     from lmlib.measure.neural_classifiers import NeuralConfig
+    from lmlib.measure.text_classifiers import CLASSIFIERS
     from lmlib.models.text_classifier import TextClassifierConfig
 
     parser = argparse.ArgumentParser(
@@ -211,8 +212,9 @@ def classify(arguments) -> int:
     parser.add_argument("--folds", type=int, default=10, help="where no test part is published (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="how often to train where one is (default: %(default)s)")
     parser.add_argument(
-        "--claim", metavar="NAME", help="claim the accuracies as NAME_fasttext and NAME_logistic, or NAME_acc, for results/"
+        "--claim", metavar="NAME", help="claim the accuracies as NAME_fasttext_acc and NAME_logreg_acc, or NAME_acc, for results/"
     )
+    parser.add_argument("--only", choices=list(CLASSIFIERS), help="one of the two, where the other is not asked for")
     parser.add_argument("--net", choices=presets(NeuralConfig), help="a neural net: recurrent layers or a convolution")
     add_fields(parser.add_argument_group("fastText"), TextClassifierConfig, without=("learning_rate", "epochs"))
     group = parser.add_argument_group("--net", "besides normalisation, segmentation and batch size; defaults are those of the net")
@@ -226,10 +228,14 @@ def classify(arguments) -> int:
     given, others = (given, others) if net else (others, given)
     if none := sorted(others.keys() - given.keys()):
         raise ConfigError(f"{', '.join(none)}: no setting of {f'the net {net!r}' if net else 'fastText'}")
-    run = classifying.classify_net if net else classifying.classify
+    if net and options.only:
+        raise ConfigError(f"--only {options.only} and --net {net} exclude each other")
     config = (getattr(NeuralConfig, net) if net else TextClassifierConfig)(**given)
-    columns = {"text": options.text, "label": options.label}
-    run(options.corpus, options.out, config, **columns, k=options.folds, seeds=options.seeds, claim=options.claim)
+    shared = {"text": options.text, "label": options.label, "k": options.folds, "seeds": options.seeds, "claim": options.claim}
+    if net:
+        classifying.classify_net(options.corpus, options.out, config, **shared)
+    else:
+        classifying.classify(options.corpus, options.out, config, **shared, only=options.only)
     return 0
 
 

@@ -171,6 +171,8 @@ def test_a_signal_during_training_saves(text, whole, tmp_path, monkeypatch, numb
     assert checkpoint.Checkpoints(out / "checkpoints").latest == 6
     assert main(command(text, out)) == 0
     assert_same_run(out, whole)
+    # the work since the last start is not that of the run, and is not told as if it were
+    assert ["core_seconds" in json.loads((run / "times.json").read_text())["seconds"] for run in (whole, out)] == [True, False]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -96,8 +96,9 @@ def test_scores_of_a_published_split():
         assert row["accuracy"] == row["right"] / 80
         assert 0.6 < row["accuracy"] < 0.95
         assert (row["low"], row["high"]) == wilson_interval(row["right"], 80)
-        for name in ("precision", "recall", "f1"):
+        for name in ("macro_precision", "macro_recall", "macro_f1"):
             assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
+        assert row["classifier"] == "lstm"
         assert row["validation"] == max(epoch["validation_accuracy"] for epoch in history)
         assert {epoch["part"] for epoch in history} == {row["part"]}
 

@@ -225,8 +225,8 @@ def test_the_command_records_tables_and_claims(table, tmp_path, capsys):
     command = ["classify", "--corpus", str(table), "--label", "topic", "--out", str(tmp_path / "run"), "--folds", "3", "--claim", "mine"]
     assert main(command) == 0
     run = load_run(tmp_path / "run")
-    assert {name: len(claim["values"]) for name, claim in run.record["claims"].items()} == {"mine_fasttext": 3, "mine_logistic": 3}
-    assert_allclose(run.table("accuracy")["accuracy"][0], np.mean(run.record["claims"]["mine_fasttext"]["values"]), atol=1e-6)
+    assert {name: len(claim["values"]) for name, claim in run.record["claims"].items()} == {"mine_fasttext_acc": 3, "mine_logreg_acc": 3}
+    assert_allclose(run.table("accuracy")["accuracy"][0], np.mean(run.record["claims"]["mine_fasttext_acc"]["values"]), atol=1e-6)
     assert run.table("parts")["texts"].sum() == 120
     before = (tmp_path / "run" / "run.json").read_bytes()
     assert main(command) == 0
@@ -236,6 +236,23 @@ def test_the_command_records_tables_and_claims(table, tmp_path, capsys):
     assert "hidden" in capsys.readouterr().err
     assert main([*command, "--epochs", "20"]) == 1  # which validation chooses
     assert "no option '--epochs'" in capsys.readouterr().err
+    assert main([*command, "--only", "logistic", "--net", "tiny"]) == 1
+    assert "exclude each other" in capsys.readouterr().err
+
+
+def test_one_of_the_two_can_be_asked_for_and_reads_chinese_by_characters(tmp_path):
+    """Between white space these texts are one word each, none of which is seen twice; by characters, and pairs of them, they are easy."""
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.permutation(list("的了在是我有和人这中"))) + ("很好" if i % 2 else "不好") for i in range(120)]
+    path = tmp_path / "zh.tsv"
+    path.write_text("text\tlabel\n" + "".join(f"{text}\t{i % 2}\n" for i, text in enumerate(texts)), encoding="utf-8")
+    command = ["classify", "--corpus", str(path), "--label", "label", "--only", "logistic", "--folds", "3", "--out"]
+    for segmentation, low, high in (("cjk", 0.99, 1.0), ("space", 0.4, 0.6)):
+        assert main([*command, str(tmp_path / segmentation), "--segmentation", segmentation]) == 0
+        table = load_run(tmp_path / segmentation).table("accuracy")
+        assert table["classifier"].tolist() == ["logistic"]
+        assert low <= table["accuracy"][0] <= high
+    assert set(load_run(tmp_path / "cjk").table("parts")) >= {"macro_precision_low", "macro_recall_high", "macro_f1"}
 
 
 @pytest.mark.parametrize("field", ["hidden", "ngrams", "learning_rate"])

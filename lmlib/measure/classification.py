@@ -36,6 +36,16 @@ class Classification:
         macro = ("macro", self.macro_precision, self.macro_recall, self.macro_f1, self.n)
         return pd.DataFrame([*rows, micro, macro], columns=["label", "precision", "recall", "f1", "support"])
 
+    def row(self):
+        """A dict for a table: texts, right; accuracy with its interval "low" and "high" (Wilson); macro_precision, macro_recall and
+        macro_f1 with theirs (bootstrap), such as macro_f1_low and macro_f1_high; all intervals at 95 %."""
+        low, high = self.interval
+        row = {"texts": self.n, "right": int(np.trace(self.confusion)), "accuracy": self.accuracy, "low": low, "high": high}
+        intervals = bootstrap_intervals(self.confusion)
+        for name in ("macro_precision", "macro_recall", "macro_f1"):
+            row |= dict(zip((name, f"{name}_low", f"{name}_high"), (getattr(self, name), *intervals[name]), strict=True))
+        return row
+
 
 def classification(true, predicted) -> Classification:
     """Compare predicted labels with the true ones.

@@ -19,7 +19,7 @@ from lmlib.learn.losses import label_loss
 from lmlib.learn.optim import OptimConfig, make_optimizer
 from lmlib.learn.stopping import Best
 from lmlib.learn.train import fetch, fit, init_train_state, make_train_step
-from lmlib.measure.classification import bootstrap_intervals, classification, folds
+from lmlib.measure.classification import classification, folds
 from lmlib.measure.text_classifiers import parts_of
 from lmlib.models.base import Definition, split
 from lmlib.models.classifier import ClassifierConfig, LabelledSequences, TextNet, predict, quantile_boundaries
@@ -172,9 +172,9 @@ def score_net(corpora, config: NeuralConfig, k: int = 10, seeds: int = 3, tell=l
       skip: parts, from the first on, that were scored before; what is scored of a part depends on no other.
 
     Yields:
-      For each part a dict and the history of its training. In the dict: part, texts, right; accuracy with its interval "low" and "high"
-      (Wilson, 95 %); precision, recall and f1, all macro averages, with intervals (bootstrap, 95 %) such as f1_low and f1_high; epoch, that
-      of the best validation; validation, the accuracy there; longer, how many texts are longer than the net reads; seconds.
+      For each part a dict and the history of its training. In the dict: part; classifier, the kind of the net; what `Classification.row`
+      gives; epoch, that of the best validation; validation, the accuracy there; longer, how many texts are longer than the net reads;
+      seconds.
     """
     for part in parts_of(corpora, k, seeds)[skip:]:
         start = time.perf_counter()
@@ -183,13 +183,7 @@ def score_net(corpora, config: NeuralConfig, k: int = 10, seeds: int = 3, tell=l
         logp = predict(trained.definition, trained.params, sequences, boundaries=trained.boundaries)
         predicted = trained.labels[logp.argmax(axis=1)]
         found = classification(part.truth.tolist(), predicted.tolist())
-        low, high = found.interval
-        row = {"part": part.name, "texts": found.n, "right": int(np.trace(found.confusion))}
-        row |= {"accuracy": found.accuracy, "low": low, "high": high}
-        intervals = bootstrap_intervals(found.confusion)
-        for name in ("precision", "recall", "f1"):
-            low, high = intervals[f"macro_{name}"]
-            row |= {name: getattr(found, f"macro_{name}"), f"{name}_low": low, f"{name}_high": high}
         validation = trained.history[trained.epoch - 1]["validation_accuracy"]
+        row = {"part": part.name, "classifier": "cnn" if config.net.encoder == "cnn" else config.net.cell.kind} | found.row()
         row |= {"epoch": trained.epoch, "validation": validation, "longer": longer, "seconds": time.perf_counter() - start}
         yield row, [{"part": part.name} | epoch for epoch in trained.history]

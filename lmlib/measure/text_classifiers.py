@@ -23,7 +23,7 @@ from lmlib.models.naive_bayes import naive_bayes
 from lmlib.models.text_classifier import LabelledBatches, TextClassifierConfig, TextFeatures
 from lmlib.text.corpora import open_corpus, registry
 from lmlib.text.store import write_tokens
-from lmlib.text.tokenizers import WordTokenizer
+from lmlib.text.tokenizers import WordTokenizer, splitter
 
 RATES, EPOCHS = (0.1, 0.25, 0.5), (10, 30)  # of fastText, from which validation chooses; the rates are among those of the paper
 INVERSE_REGULARISATION = (1.0, 10.0, 100.0)  # C of the logistic regression
@@ -73,9 +73,18 @@ def fasttext(config: TextClassifierConfig | None = None) -> Classifier:
     return Classifier("fasttext", candidates, lambda texts, labels, seed: prepare_fasttext(texts, labels, config, seed), tell)
 
 
-def logistic() -> Classifier:
-    """Logistic regression on TF-IDF of words and word bigrams (scikit-learn)."""
-    return Classifier("logistic", INVERSE_REGULARISATION, lambda texts, labels, _: prepare_logistic(texts, labels), "C={:g}".format, False)
+def logistic(config: TextClassifierConfig | None = None) -> Classifier:
+    """Logistic regression on TF-IDF of words and word bigrams (scikit-learn); the words are those of the config, fastText's."""
+    config = config or TextClassifierConfig()
+    words = {"normalisation": config.normalisation, "segmentation": config.segmentation}
+
+    def prepare(texts, labels, _):
+        return prepare_logistic(texts, labels, **words)
+
+    return Classifier("logistic", INVERSE_REGULARISATION, prepare, "C={:g}".format, False)
+
+
+CLASSIFIERS = {"fasttext": fasttext, "logistic": logistic}  # those that are compared
 
 
 def prepare_fasttext(texts, labels, config: TextClassifierConfig, seed: int = 0):
@@ -111,12 +120,13 @@ def prepare_fasttext(texts, labels, config: TextClassifierConfig, seed: int = 0)
     return train
 
 
-def prepare_logistic(texts, labels, ngrams: int = 2):
+def prepare_logistic(texts, labels, ngrams: int = 2, normalisation: str = "lower", segmentation: str = "punctuation"):
     """Make the features of some texts for logistic regression.
 
     Args:
       texts, labels: as for `prepare_fasttext`.
       ngrams: longest word n-gram; 1 takes words alone.
+      normalisation, segmentation: see `lmlib.text.tokenizers.WordTokenizer`.
 
     Returns:
       train(C), C the inverse strength of the regularisation; it returns a `Fitted`.
@@ -125,8 +135,8 @@ def prepare_logistic(texts, labels, ngrams: int = 2):
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    # the same words as fastText's: every run of letters and every other mark by itself
-    vectorizer = TfidfVectorizer(token_pattern=r"\w+|[^\w\s]", ngram_range=(1, ngrams), sublinear_tf=True)
+    cut = {"tokenizer": splitter(normalisation, segmentation), "token_pattern": None, "lowercase": False}
+    vectorizer = TfidfVectorizer(ngram_range=(1, ngrams), sublinear_tf=True, **cut)
     weights = vectorizer.fit_transform(texts)
 
     def train(C):
@@ -248,22 +258,23 @@ def parts_of(corpora, k: int = 10, seeds: int = 3) -> list[Part]:
     ]
 
 
-def compare(corpora, config: TextClassifierConfig | None = None, k: int = 10, seeds: int = 3):
+def compare(corpora, config: TextClassifierConfig | None = None, k: int = 10, seeds: int = 3, only: str | None = None):
     """Score fastText's classifier and logistic regression on one corpus.
 
     Args:
       corpora: of `corpora_of`.
-      config: of fastText; its rate and epochs are chosen by validation.
+      config: of fastText, whose rate and epochs are chosen by validation; the words are those of both.
+      only: one name of CLASSIFIERS, where the other is not asked for.
       k, seeds: as for `parts_of`. On a published split the setting is chosen once, with the first seed, and the logistic regression, in
         which nothing is random, is trained once.
 
     Yields:
-      For each part and classifier a dict: part, classifier, texts, right, accuracy, low, high (Wilson's interval, 95 %), macro_f1, setting
-      (in words), seconds (choosing and training).
+      For each part and classifier a dict: part, classifier; what `Classification.row` gives; setting (in words), seconds (choosing and
+      training).
     """
     published, settings = len(corpora) > 1, {}
     for part in parts_of(corpora, k, seeds):
-        for classifier in (fasttext(config), logistic()):
+        for classifier in (make(config) for name, make in CLASSIFIERS.items() if only in (None, name)):
             if published and part.seed and not classifier.random:
                 continue
             start = time.perf_counter()
@@ -272,9 +283,7 @@ def compare(corpora, config: TextClassifierConfig | None = None, k: int = 10, se
             setting = settings[classifier.name]
             predicted = classifier.prepare(part.texts, part.labels, part.seed)(setting)(part.unseen)
             found = classification(part.truth.tolist(), predicted.tolist())
-            low, high = found.interval
-            row = {"part": part.name, "classifier": classifier.name, "texts": found.n, "right": int(np.trace(found.confusion))}
-            row |= {"accuracy": found.accuracy, "low": low, "high": high, "macro_f1": found.macro_f1}
+            row = {"part": part.name, "classifier": classifier.name} | found.row()
             yield row | {"setting": classifier.tell(setting), "seconds": time.perf_counter() - start}
 
 

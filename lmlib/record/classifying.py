@@ -12,17 +12,26 @@ from lmlib.record.seeds import LEAST_TOLERANCE
 
 
 def classify(
-    source, folder, config: TextClassifierConfig | None = None, *, text=None, label=None, k=10, seeds=3, claim: str | None = None
+    source,
+    folder,
+    config: TextClassifierConfig | None = None,
+    *,
+    text=None,
+    label=None,
+    k=10,
+    seeds=3,
+    claim: str | None = None,
+    only: str | None = None,
 ) -> FinishedRun:
-    """Score fastText's classifier beside logistic regression on TF-IDF, and record it; a finished run is left as it is.
+    """Score fastText's classifier beside logistic regression on TF-IDF, or one of them, and record it; a finished run is left as it is.
 
     The run has the tables `parts` (a row a fold, or seed, and classifier) and `accuracy` (mean and standard deviation over them).
 
     Args:
       source, text, label: as for `lmlib.text.corpora.open_corpus`.
       folder: the run folder; made if it is not there. A run in it that did not finish is begun again.
-      config, k, seeds: as for `lmlib.measure.text_classifiers.compare`.
-      claim: name of the result; the accuracies are claimed as `<claim>_fasttext` and `<claim>_logistic`.
+      config, k, seeds, only: as for `lmlib.measure.text_classifiers.compare`.
+      claim: name of the result; the accuracies are claimed as `<claim>_fasttext_acc` and `<claim>_logreg_acc`.
 
     Raises:
       MismatchError: the folder holds a run with other arguments; lists what differs.
@@ -31,12 +40,14 @@ def classify(
     folder, config = Path(folder), config or TextClassifierConfig()
     corpora = corpora_of(source, text=text, label=label)
     given, unit = _arguments(corpora, config, text, label, k, seeds)
+    if only:
+        given["parameters"] |= {"only": only}
     if finished := finished_run(folder, **given):
         print(f"{folder}: this run is finished")
         return finished
     with open_run(folder, **given, existing="replace") as run:
         rows = []
-        for row in compare(corpora, config, k, seeds):
+        for row in compare(corpora, config, k, seeds, only):
             name = f"{row['classifier']}, {row['part']}"
             run.time(name, row.pop("seconds"))
             print(f"{name}: accuracy {row['accuracy']:.4f} ({row['setting']})", flush=True)
@@ -45,11 +56,12 @@ def classify(
         table = summary(parts)
         # how far a run elsewhere may differ: another processor rounds differently, and training amplifies it
         tolerance = max(LEAST_TOLERANCE, 4 * table["sd"].max())
-        scores = dict.fromkeys(("accuracy", "low", "high", "macro_f1"), tolerance)
-        run.table("parts", parts, tolerance=scores | {"right": None, "setting": None})
-        run.table("accuracy", table, tolerance=scores | {"sd": tolerance})
+        kept = ("part", "classifier", "texts")  # whatever the processor
+        run.table("parts", parts, tolerance={n: None if n in ("right", "setting") else tolerance for n in parts if n not in kept})
+        run.table("accuracy", table, tolerance=dict.fromkeys(("accuracy", "low", "high", "macro_f1", "sd"), tolerance))
         for classifier, group in parts.groupby("classifier", sort=False) if claim else ():
-            run.claim(f"{claim}_{classifier}", group["accuracy"].tolist(), unit=unit, better="high")
+            name = {"logistic": "logreg"}.get(classifier, classifier)
+            run.claim(f"{claim}_{name}_acc", group["accuracy"].tolist(), unit=unit, better="high")
     return load_run(folder)
 
 
@@ -90,9 +102,9 @@ def classify_net(source, folder, config: NeuralConfig, *, text=None, label=None,
             scored.append({"row": row, "history": history})
         rows, histories = [part["row"] for part in scored], [epoch for part in scored for epoch in part["history"]]
         parts, history = pd.DataFrame(rows), pd.DataFrame(histories)
-        table = summary(parts.assign(classifier="net", macro_f1=parts["f1"])).drop(columns="classifier")
+        table = summary(parts)
         tolerance = max(LEAST_TOLERANCE, 4 * table["sd"].max())
-        kept = ("part", "texts", "longer")  # whatever the processor; an epoch more or less is within what rounding does
+        kept = ("part", "classifier", "texts", "longer")  # whatever the processor; an epoch more or less is within what rounding does
         run.table("parts", parts, tolerance={name: None if name in ("right", "epoch") else tolerance for name in parts if name not in kept})
         run.table("accuracy", table, tolerance=dict.fromkeys(("accuracy", "low", "high", "macro_f1", "sd"), tolerance))
         run.table("history", history, tolerance={name: None for name in history if name not in ("part", "epoch")})

@@ -389,6 +389,7 @@ run.table("epochs", epochs, tolerance={name: None for name in epochs if name not
 shown = epochs.rename(columns={"loss": "trained on", "validation_loss": "held back"})
 shown = shown.melt(["epoch", "seed"], ["trained on", "held back"], "texts", "nats")
 ax = figures.curve(shown, "epoch", "nats", "texts", ylabel="loss (nats a text)\n(mean ± sd, 3 seeds)")
+ax.set_ylim(bottom=0)
 run.figure("epochs", ax)
 print("best epochs:", sorted(epochs.groupby("seed")["best"].first()))
 
@@ -470,8 +471,8 @@ if rows:
 from pathlib import Path
 
 recorded = [load_run(file.parent) for file in sorted(Path("../results/real/text_classifiers").glob("*/run.json"))]
-columns = ["corpus", "classifier", "accuracy", "sd", "parts", "macro_f1", "low", "high"]
-tables = [found.table("accuracy").assign(corpus=found.folder.name).reindex(columns=columns) for found in recorded]
+columns = ["run", "classifier", "accuracy", "sd", "parts", "macro_f1", "low", "high"]
+tables = [found.table("accuracy").assign(run=found.folder.name).reindex(columns=columns) for found in recorded]
 pd.concat([pd.DataFrame(columns=columns), *tables], ignore_index=True).infer_objects().round(3)
 
 # %% [markdown]
