@@ -47,10 +47,14 @@ vectors: setup  ## train the word vectors that results/ compares: three seeds of
 	    --seed $$seed --format word2vec-binary --claim shopping_sgns_100 --out results/real/word_vectors/shopping_sgns_100-$$seed || exit; \
 	done
 
-LABELLED = ag-news-test rotten-tomatoes-mr sms-spam trec-qc
-classifiers: setup  ## fastText's classifier beside logistic regression, into results/
-	@for corpus in $(LABELLED); do \
-	  $(RUN) -m lmlib classify --corpus $$corpus --claim $$corpus --out results/real/text_classifiers/$$corpus || exit; \
+# corpus and what else is given
+LABELLED = ag-news-test rotten-tomatoes-mr sms-spam trec-qc "imdb --only logistic" "chnsenticorp-htl --only logistic --segmentation cjk"
+classifiers: setup  ## fastText's classifier beside logistic regression, and nets on IMDb, into results/ (hours)
+	@for given in $(LABELLED); do set -- $$given; \
+	  $(RUN) -m lmlib classify --corpus $$given --claim $$1 --out results/real/text_classifiers/$$1 || exit; \
+	done
+	@for net in lstm_100 lstm cnn; do \
+	  $(RUN) -m lmlib classify --corpus imdb --net $$net --claim imdb_$$net --out results/real/text_classifiers/imdb_$$net || exit; \
 	done
 
 # corpus preset claim seed
