@@ -479,7 +479,7 @@ pd.concat([pd.DataFrame(columns=columns), *tables], ignore_index=True).infer_obj
 # **What to notice.** `imdb_lstm_100` is the first of the four printed nets of section 5, on the first 100 words of a review of a film, as
 # the tutorials have it (but masked). Nine of ten reviews are longer, and what was not read cannot be known. On up to 400 words
 # (`imdb_lstm`) the same net is right more often; the convolution is ahead of it, and ahead of both is logistic regression on words and
-# pairs, which takes little more than a minute where a seed of these nets takes three to twelve. With 25,000 reviews to score, none of
+# pairs, which takes little more than a minute where a seed of these nets takes three to thirteen. With 25,000 reviews to score, none of
 # these intervals overlap. The hotel reviews (`chnsenticorp-htl`) are Chinese, and their words are single characters and pairs of them.
 #
 # ### Exercise 3
