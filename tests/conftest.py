@@ -12,6 +12,7 @@ import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 4)  # for tests/test_mesh.py; all others use the first
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so it is in a job that a shell starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -33,17 +33,18 @@ def test_penn_treebank_is_words_and_ends_of_lines(tmp_path, monkeypatch):
     assert np.load(tmp_path / "d.npy").tolist() == [[[the, unk, the, eos]], [[eos, the, unk, eos]]]
 
 
-def test_our_side_trains_on_what_it_is_given(tmp_path):
+@pytest.mark.parametrize("devices", [1, 2])
+def test_our_side_trains_on_what_it_is_given(tmp_path, devices):
     letters = np.tile(np.arange(4, dtype=np.int32), 400)[: 120 * 8 + 1]
     np.save(tmp_path / "d.npy", np.stack([np.stack([letters[i * 8 : i * 8 + 9]] * 2) for i in range(120)]))
-    result = run("train", 1, data=tmp_path / "d.npy", **MODEL)
+    result = run("train", 1, devices, data=tmp_path / "d.npy", **MODEL)
     assert -0.02 < result["log_likelihood"] < 0  # each letter follows from the one before
     assert result["seconds"] > 0
     json.dumps(result)
 
 
 def test_our_side_generates(tmp_path):
-    assert run("generate", 1, vocabulary=4, layers=2, width=8, batch=3, tokens=5)["seconds"] > 0
+    assert run("generate", 1, 1, vocabulary=4, layers=2, width=8, batch=3, tokens=5)["seconds"] > 0
 
 
 def test_without_pytorch_it_is_said_what_to_do(monkeypatch, tmp_path):

@@ -104,6 +104,31 @@ def random_cell(cell, seed=0):
     return params, tuple(jax.random.normal(next(keys), (B, H)) for _ in range(cell.carried)), jax.random.normal(next(keys), (L, B, D))
 
 
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "lstm layer_norm"])
+def test_a_table_of_inputs_gives_what_its_rows_give(name):
+    """Forward and gradient, whether the table has fewer rows than the text has tokens, and is projected instead of them, or more."""
+    config = LayersConfig(D, H, 2, CELLS[name], bidirectional=name == "gru")
+    definition, params = split(RecurrentLayers(config, rngs=nnx.Rngs(0)))
+    ids_BL = jax.random.randint(jax.random.key(1), (B, L), 0, 4)
+    for rows in (4, 40):
+        table_VD = jax.random.normal(jax.random.key(2), (rows, D))
+
+        def summed(params, table_VD, given):
+            layers = merge(definition, params)
+            h_BLO, _ = layers(ids_BL, table_VD=table_VD) if given else layers(table_VD[ids_BL])
+            return jnp.sin(h_BLO).sum(), h_BLO
+
+        (found, wanted) = (jax.value_and_grad(summed, (0, 1), has_aux=True)(params, table_VD, given) for given in (True, False))
+        jax.tree.map(lambda a, b: assert_allclose(a, b, atol=1e-5), found, wanted)
+
+
+def test_few_characters_are_projected_once_each():
+    model = RecurrentLM(RecurrentConfig.tiny(vocab_size=5, layers=1), rngs=nnx.Rngs(0))
+    program = str(jax.make_jaxpr(model.forward)(jnp.zeros((3, 4), jnp.int32)))
+    assert "f32[5,16] = dot_general" in program  # five characters, not twelve of them; four gates of four
+    assert "f32[12,16] = dot_general" not in program
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("name", ["relu", "lstm", "lstm peephole", "gru", "gru chung before", "lstm layer_norm"])
 def test_gradients_over_time_equal_plain_differentiation_of_every_step(name, reverse):

@@ -117,11 +117,12 @@ class RecurrentLayers(nnx.Module):
             x_BD = after[-1][0]
         return tuple(after), x_BD
 
-    def __call__(self, x_BLD, state=None, lengths=None, *, key=None):
+    def __call__(self, x_BLD, state=None, lengths=None, *, table_VD=None, key=None):
         """Read a sequence.
 
         Args:
-          x_BLD: input vectors.
+          x_BLD: input vectors; with a table, the ids (B, L) of its rows.
+          table_VD: word vectors.
           state: before the first step; None for zeros. A backward layer begins with it at each row's last real step.
           lengths: (B,), how many steps of each row are real; None for all.
           key: randomness of dropout; None turns dropout off.
@@ -130,8 +131,10 @@ class RecurrentLayers(nnx.Module):
           The outputs (B, L, O), forward and backward side by side, and the state: forward that after `lengths` steps, backward that after
           the first. Beyond its length a row's output is the state that it stopped with.
         """
-        check_shape(x_BLD, (None, None, self.config.d_input), "x_BLD")
         config, directions = self.config, 1 + self.config.bidirectional
+        if table_VD is not None and (len(table_VD) >= x_BLD.size or (key is not None and config.dropout)):
+            x_BLD, table_VD = table_VD[x_BLD], None
+        check_shape(x_BLD, (None, None, config.d_input)[: 3 if table_VD is None else 2], "x_BLD")
         state = self.init_state(len(x_BLD)) if state is None else state
         x_LBD = x_BLD.swapaxes(0, 1)
         real_LB = None if lengths is None else length_mask(lengths, len(x_LBD)).T
@@ -151,7 +154,7 @@ class RecurrentLayers(nnx.Module):
                 plain = real_LB is None and keep_BH is None and direction == 0
                 kernel = self.kernel if plain else "portable"
                 options = {"real_LB": real_LB, "keep_BH": keep_BH, "reverse": direction == 1, "kernel": kernel}
-                h_LBH, carry = scan(config.cell, weights, state[i], x_LBD, **options)
+                h_LBH, carry = scan(config.cell, weights, state[i], x_LBD, table_VD=None if layer else table_VD, **options)
                 outputs.append(h_LBH)
                 after.append(carry)
             x_LBD = outputs[0] if directions == 1 else jnp.concatenate(outputs, axis=-1)
@@ -271,7 +274,7 @@ class RecurrentLM(nnx.Module):
 
     def forward(self, tokens_BL, state=None, lengths=None, *, key=None):
         """Logits (B, L, V) after each token and the state after `lengths` tokens; see `LanguageModel.forward`."""
-        h_BLH, state = self.layers(self.embedding[...][tokens_BL], state, lengths, key=key)
+        h_BLH, state = self.layers(tokens_BL, state, lengths, table_VD=self.embedding[...], key=key)
         return self._logits(h_BLH.reshape(-1, h_BLH.shape[-1])).reshape(*tokens_BL.shape, self.vocab_size), state
 
     def score(self, tokens_BL, lengths):

@@ -25,14 +25,15 @@ from jax import lax
 from lmlib.models.cells import LSTM, Cell, advance, project, recurrent_matrices
 
 
-def scan(cell: Cell, params, carry, x_LBD, *, real_LB=None, keep_BH=None, reverse=False, kernel="portable"):
+def scan(cell: Cell, params, carry, x_LBD, *, table_VD=None, real_LB=None, keep_BH=None, reverse=False, kernel="portable"):
     """Run a cell over time.
 
     Args:
       cell: which one.
       params: see `cells.shapes`.
       carry: before the first step, arrays (B, H).
-      x_LBD: inputs; time leads, so that a step is one piece of memory.
+      x_LBD: inputs; time leads, so that a step is one piece of memory. With a table, the ids (L, B) of its rows.
+      table_VD: the inputs that there are, worth giving where they are fewer than the steps: each is projected once.
       real_LB: booleans; where False, the step does not happen and the carry is handed on. None: all steps happen.
       keep_BH: by what the state is multiplied before each recurrent product, the same at every step: variational dropout's mask, divided by
         the probability of keeping. None for none.
@@ -43,8 +44,8 @@ def scan(cell: Cell, params, carry, x_LBD, *, real_LB=None, keep_BH=None, revers
       h after each step (L, B, H), and the carry after the last.
     """
     if kernel == "cudnn":
-        return _scan_cudnn(params, carry, x_LBD)
-    xz_LBG = project(cell, params, x_LBD)
+        return _scan_cudnn(params, carry, x_LBD if table_VD is None else table_VD[x_LBD])
+    xz_LBG = project(cell, params, x_LBD) if table_VD is None else project(cell, params, table_VD)[x_LBD]
     real_LB1 = None if real_LB is None else real_LB[..., None]
     matrices = recurrent_matrices(cell, params)
     if cell == LSTM:

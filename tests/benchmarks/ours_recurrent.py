@@ -13,6 +13,7 @@ from flax import nnx
 
 from lmlib.generate import generate
 from lmlib.learn.losses import next_token_loss
+from lmlib.learn.mesh import place, row_mesh, share_out
 from lmlib.learn.train import fetch, fit, init_train_state, make_train_step
 from lmlib.models.base import split
 from lmlib.models.cells import Cell
@@ -34,25 +35,26 @@ def model_of(seed, vocabulary, layers, width, kind="lstm", init=None):
 
 
 @cache
-def train_step(definition, optimizer, rate, clip):
+def train_step(definition, optimizer, rate, clip, mesh):
     """(step, optimizer): the same objects for every seed, so that the step is compiled once."""
     chain = optax.chain(optax.clip_by_global_norm(clip), {"sgd": optax.sgd, "adam": optax.adam}[optimizer](rate))
-    return make_train_step(next_token_loss(definition), chain), chain
+    return make_train_step(share_out(next_token_loss(definition), mesh), chain), chain
 
 
-def run(task, seed, **setting):
+def run(task, seed, devices, **setting):
     """Train or generate; the result has `seconds` and, after training, `log_likelihood`: minus the mean loss over the last steps."""
     compiling.clear()
-    result = {"train": train, "generate": sample}[task](seed, **setting)
+    result = train(seed, devices, **setting) if task == "train" else sample(seed, **setting)
     return result | {"compile_seconds": sum(compiling)}
 
 
-def train(seed, data, vocabulary, layers, width, kind, init, optimizer, rate, clip):
+def train(seed, devices, data, vocabulary, layers, width, kind, init, optimizer, rate, clip):
     data = np.load(data)
     model = model_of(seed, vocabulary, layers, width, kind, init)
     definition, params = split(model)
-    step, chain = train_step(definition, optimizer, rate, clip)
-    state = init_train_state(params, chain, carry=model.init_state(data.shape[1], max_len=data.shape[2] - 1))
+    mesh = row_mesh(devices)
+    step, chain = train_step(definition, optimizer, rate, clip, mesh)
+    state = place(init_train_state(params, chain, carry=model.init_state(data.shape[1], max_len=data.shape[2] - 1)), mesh)
     batches = [{"tokens": rows[:, :-1], "targets": rows[:, 1:]} for rows in data]
     start = time.perf_counter()
     run = fit(step, state, batches, key=jax.random.key(seed), steps=len(batches), steps_per_call=STEPS_PER_CALL)

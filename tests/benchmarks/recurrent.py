@@ -3,7 +3,8 @@
 Both sides train a model of the same size, from the same distribution of initial weights, on the same batches in the same order, with the
 same loss, clipping and optimiser, the state carried from batch to batch; the quality of a side is minus its loss over the last of the
 batches. Tokens per second; compiling stands beside. Generating draws characters one by one from a model of random weights, as one would
-write it with either library: ours is `lmlib.generate`, PyTorch's a loop over steps.
+write it with either library: ours is `lmlib.generate`, PyTorch's a loop over steps. Both sides have two cores; on a CPU ours takes them as
+two devices where it says so, each with half of the rows (`lmlib.learn.mesh`), PyTorch as two threads.
 
 PyTorch is not in the lock of the other peers: its Linux build on PyPI brings CUDA, several GB. Install a build for the CPU into
 .venv-peers, or name an interpreter that has one in the environment variable TORCH_PYTHON.
@@ -22,7 +23,18 @@ from lmlib.text.corpora import open_corpus
 from lmlib.text.tokenizers import CharTokenizer, WordTokenizer
 from tests.benchmarks import harness
 
-PTB = {"corpus": "ptb", "batch": 20, "length": 20, "width": 200, "init": 0.1, "optimizer": "sgd", "rate": 1.0, "clip": 5.0, "steps": 240}
+PTB = {
+    "corpus": "ptb",
+    "batch": 20,
+    "length": 20,
+    "width": 200,
+    "init": 0.1,
+    "optimizer": "sgd",
+    "rate": 1.0,
+    "clip": 5.0,
+    "steps": 240,
+    "devices": 1,
+}
 CHARACTERS = {
     "corpus": "tiny-shakespeare",
     "batch": 50,
@@ -33,6 +45,7 @@ CHARACTERS = {
     "rate": 2e-3,
     "clip": 5.0,
     "steps": 360,
+    "devices": 2,
 }
 TRAINING = {
     "PTB small, LSTM 2 × 200": PTB | {"kind": "lstm"},
@@ -85,15 +98,15 @@ def peer_python():
 
 def workers():
     """The two sides, started: ours in reproducible mode and without a cache of compiled programs, so that compiling shows."""
-    environment = {"LMLIB_REPRODUCIBLE": "1", "LMLIB_JAX_CACHE": "0", "TQDM_DISABLE": "1"}
+    environment = {"LMLIB_REPRODUCIBLE": "1", "LMLIB_JAX_CACHE": "0", "TQDM_DISABLE": "1", "JAX_NUM_CPU_DEVICES": "2"}
     peer = harness.Worker("peer", [peer_python(), "-m", "tests.benchmarks.peer_torch"])
     return harness.Worker("ours", [sys.executable, "-m", "tests.benchmarks.ours_recurrent"], environment), peer
 
 
-def measure(ours, peer, case, common, pairs, *, tokens, more):
+def measure(ours, peer, case, common, pairs, *, devices=1, tokens, more):
     """One row: both sides in turn, seed 0 to warm up."""
     device = "cpu" if ours.call("describe")["machine"]["device"] == "cpu" else "cuda"
-    arguments = {"ours": {}, "peer": {"device": device}}
+    arguments = {"ours": {"devices": devices if device == "cpu" else 1}, "peer": {"device": device}}
     runs = harness.alternate(ours, peer, lambda worker, seed: common | arguments[worker.name] | {"seed": seed}, pairs=pairs)
     runs = dict(zip(("ours", "peer"), runs, strict=True))
     facts = peer.call("describe")
@@ -122,7 +135,8 @@ def run(pairs=5):
             model = {name: setting[name] for name in ("kind", "width", "init", "optimizer", "rate", "clip")}
             common = {"task": "train", "data": path, "vocabulary": facts["vocabulary"], "layers": LAYERS} | model
             tokens = setting["steps"] * setting["batch"] * setting["length"]
-            rows.append(measure(ours, peer, case, common, pairs, tokens=tokens, more=setting | {"layers": LAYERS} | facts))
+            more = setting | {"layers": LAYERS} | facts
+            rows.append(measure(ours, peer, case, common, pairs, devices=setting["devices"], tokens=tokens, more=more))
         for case, setting in GENERATING.items():
             common = {"task": "generate", "vocabulary": VOCABULARY, "layers": LAYERS, "width": CHARACTERS["width"]} | setting
             rows.append(measure(ours, peer, case, common, pairs, tokens=setting["batch"] * setting["tokens"], more=common))
