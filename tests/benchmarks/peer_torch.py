@@ -33,6 +33,9 @@ class LanguageModel(nn.Module):
             self.out.bias.zero_()
             for p in self.layers.parameters() if init is not None else ():
                 p.uniform_(-init, init)
+            for name, p in self.layers.named_parameters():
+                if name.startswith("bias_hh"):  # ours draws one bias a gate, and a second one for the GRU's candidate alone
+                    p[: 2 * width if kind == "gru" else None].zero_()
 
     def forward(self, tokens_LB, state):
         h_LBH, state = self.layers(self.embedding(tokens_LB), state)
