@@ -112,9 +112,10 @@ class MisprintedLayers(RecurrentLayers):
             x_BD = after[-1][0]
         return tuple(after), x_BD
 
-    def __call__(self, x_BLD, state=None, lengths=None, *, key=None) -> tuple[jax.Array, Any]:
+    def __call__(self, x_BLD, state=None, lengths=None, *, table_VD=None, key=None) -> tuple[jax.Array, Any]:
         if lengths is not None:
             raise ConfigError("misprinted layers read running text: rows of different lengths are not for them")
+        x_BLD = x_BLD if table_VD is None else table_VD[x_BLD]
         state = self.init_state(len(x_BLD)) if state is None else state
         state, h_LBH = jax.lax.scan(self.step, state, x_BLD.swapaxes(0, 1))
         return h_LBH.swapaxes(0, 1), state
