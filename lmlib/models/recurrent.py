@@ -133,8 +133,8 @@ class RecurrentLayers(nnx.Module):
         """
         config, directions = self.config, 1 + self.config.bidirectional
         if table_VD is not None and (len(table_VD) >= x_BLD.size or (key is not None and config.dropout)):
-            x_BLD, table_VD = table_VD[x_BLD], None
-        check_shape(x_BLD, (None, None, config.d_input)[: 3 if table_VD is None else 2], "x_BLD")
+            x_BLD, table_VD = table_VD[x_BLD], None  # what is dropped differs from token to token
+        check_shape(x_BLD, (None, None, config.d_input) if table_VD is None else (None, None), "x_BLD")
         state = self.init_state(len(x_BLD)) if state is None else state
         x_LBD = x_BLD.swapaxes(0, 1)
         real_LB = None if lengths is None else length_mask(lengths, len(x_LBD)).T
