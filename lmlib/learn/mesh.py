@@ -8,7 +8,7 @@ texts that the loss L_d of device d counts, L = Σ_d N_d L_d / Σ_d N_d, which i
     state = place(init_train_state(params, optimizer, carry), mesh)
 
 A CPU can be several devices, too, with JAX_NUM_CPU_DEVICES=2 set before jax starts. It pays where a step is a loop of small products, as
-in recurrent layers, since XLA works on each of these with one core.
+in recurrent layers, of which XLA gives a second core little or nothing to do.
 """
 
 import jax
@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lmlib.errors import ConfigError, ShapeError
+from lmlib.learn.train import counted
 
 ROWS = "rows"  # the one axis of the mesh
 
@@ -65,7 +66,7 @@ def share_out(loss, mesh: Mesh):
 
     def mine(params, carry, batch, key):
         value, (carry, counts) = loss(params, carry, batch, jax.random.fold_in(key, jax.lax.axis_index(ROWS)))
-        weight = jnp.float32(next((counts[name] for name in ("tokens", "texts") if name in counts), 1))
+        weight = counted(counts)
         total, counts = jax.lax.psum((weight, counts), ROWS)
         return jax.lax.psum(value * (weight / jnp.maximum(total, 1)), ROWS), (carry, counts)
 

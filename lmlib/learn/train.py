@@ -88,6 +88,11 @@ def make_train_step(loss: Callable, optimizer: optax.GradientTransformation, pie
     return train_step
 
 
+def counted(metrics):
+    """By how much a part of a batch weighs, given the metrics of its loss: the tokens or texts they count, else 1."""
+    return jnp.float32(next((metrics[name] for name in ("tokens", "texts") if name in metrics), 1))
+
+
 def _by_pieces(evaluate, pieces, params, carry, batch, key):
     """What `evaluate` gives for a batch, worked out piece by piece: means weighted by the number of tokens or texts, and sums of counts."""
 
@@ -99,7 +104,7 @@ def _by_pieces(evaluate, pieces, params, carry, batch, key):
     def one(inputs):
         i, carry, batch = inputs
         (value, (carry, counts)), gradient = evaluate(params, carry, batch, jax.random.fold_in(key, i))
-        weight = jnp.float32(next((counts[name] for name in ("tokens", "texts") if name in counts), 1))
+        weight = counted(counts)
         return (jax.tree.map(lambda x: weight * x, (value, gradient)), counts, weight), carry
 
     def add(total, inputs):

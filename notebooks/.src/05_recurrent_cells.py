@@ -570,8 +570,8 @@ display(speed if len(speed) else "No benchmark of recurrent nets has been record
 # **What to notice.** Over letters an LSTM has four times the products of a simple network and takes some three times as long; a GRU has
 # three times the products and takes longer still, here as in PyTorch. The count of gates does not decide, but how well the step is made:
 # here the LSTM's way back is written out by hand, and the GRU's is what JAX derives; PyTorch's LSTM is nearly as fast as its simple
-# network. The products over letters are small, and XLA leaves each of them to one core; so there the CPU counts as two devices, each of
-# which reads half of the rows of a batch (`lmlib.learn.mesh`).
+# network. The products over letters are small, and XLA gives a second core little of them to do; so there the CPU counts as two devices,
+# each of which reads half of the rows of a batch (`lmlib.learn.mesh`).
 #
 # ## 12 · And on natural text?
 #

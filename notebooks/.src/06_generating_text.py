@@ -538,8 +538,8 @@ from lmlib.record.claims import benchmark
 benchmark("../results", "recurrent", "generate")  # an empty table where it was not run
 
 # %% [markdown]
-# **What to notice.** For one row, a loop in Python spends its time on calling; a compiled loop does not. For 64 rows the products take the
-# time, in both.
+# **What to notice.** For one row there is little to multiply, and the compiled loop is far ahead of a loop in Python. For 64 rows there is
+# 64 times as much (seven tenths of our time, by a profile), and the two are nearly level.
 #
 # ## Summary
 #

@@ -104,9 +104,10 @@ def workers():
 
 
 def measure(ours, peer, case, common, pairs, *, devices=1, tokens, more):
-    """One row: both sides in turn, seed 0 to warm up."""
+    """One row: both sides in turn, seed 0 to warm up. `devices` is how many a CPU is taken as."""
     device = "cpu" if ours.call("describe")["machine"]["device"] == "cpu" else "cuda"
-    arguments = {"ours": {"devices": devices if device == "cpu" else 1}, "peer": {"device": device}}
+    devices = devices if device == "cpu" else 1
+    arguments = {"ours": {"devices": devices}, "peer": {"device": device}}
     runs = harness.alternate(ours, peer, lambda worker, seed: common | arguments[worker.name] | {"seed": seed}, pairs=pairs)
     runs = dict(zip(("ours", "peer"), runs, strict=True))
     facts = peer.call("describe")
@@ -120,7 +121,7 @@ def measure(ours, peer, case, common, pairs, *, devices=1, tokens, more):
         quality={side: {"training log-likelihood": harness.over_seeds(of)} if of else {} for side, of in scores.items()},
         beside={side: {"first_run_seconds": of[0]["seconds"]} for side, of in runs.items()}
         | {"compile_seconds": runs["ours"][0]["compile_seconds"]},
-        setting=more,
+        setting=more | {"devices": devices},
     )
 
 
