@@ -479,9 +479,10 @@ pd.concat([pd.DataFrame(columns=columns), *tables], ignore_index=True).infer_obj
 # **What to notice.** `imdb_lstm_100` is the first of the four printed nets of section 5, on the first 100 words of a review of a film, as
 # the tutorials have it (but masked). Nine of ten reviews are longer, and what was not read cannot be known. On the last 400 words
 # (`imdb_lstm`) the same net is right far more often. (That is its second setting, chosen by validation once the first, the first 400 words
-# at a constant rate, had been seen to have 0.861 on these test texts.) The convolution is hardly ahead of it: the intervals of these two overlap, those of
-# the others do not. Ahead of all is logistic regression on words and pairs, which takes little more than a minute where a seed of these
-# nets takes three to twenty. The hotel reviews (`chnsenticorp-htl`) are Chinese, and their words are single characters and pairs of them.
+# at a constant rate, had been seen to have 0.861 on these test texts.) The convolution is hardly ahead of it: the intervals of these two
+# overlap, those of the others do not. Ahead of all is logistic regression on words and pairs, which takes little more than a minute where a
+# seed of these nets takes three to twenty. The hotel reviews (`chnsenticorp-htl`) are Chinese, and their words are single characters and
+# pairs of them.
 #
 # ### Exercise 3
 #
